@@ -1,0 +1,3 @@
+//! Moongate: a gateway that runs OpenResty's Lua and nginx.conf on Cloudflare's Pingora.
+
+pub mod config;
