@@ -1,3 +1,4 @@
 //! Moongate: a gateway that runs OpenResty's Lua and nginx.conf on Cloudflare's Pingora.
 
 pub mod config;
+pub mod http;
