@@ -1,4 +1,6 @@
 //! Moongate: a gateway that runs OpenResty's Lua and nginx.conf on Cloudflare's Pingora.
 
+pub mod clock;
 pub mod config;
 pub mod http;
+pub mod sys;

@@ -12,7 +12,8 @@ use std::{fmt, fs};
 /// Top-level modules, lowest first: a module imports only from rows above its own in this table
 /// (`src/README.md` says what each is for).
 const LAYERS: &[&[&str]] = &[
-    &["clock", "sys"],
+    &["sys"],
+    &["clock"],
     &["metrics", "log"],
     &["http", "regex", "shdict", "config"],
     &["resolver", "vars"],

@@ -1,0 +1,70 @@
+//! The seam through which every log, key and file that may need privileges is opened.
+//!
+//! Today each is a plain open(2) of this very process. When a privileged master opens them for a
+//! process that dropped to `user`, only this file changes.
+
+use crate::sys::errno::Failure;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Opens a log for appending, creating it with mode 0644.
+///
+/// # Errors
+/// `open() "PATH" failed (CODE: TEXT)`.
+pub fn append(path: &Path) -> Result<File, Failure> {
+    opened(path, OpenOptions::new().append(true).create(true).open(path))
+}
+
+/// Opens a file for reading.
+///
+/// # Errors
+/// `open() "PATH" failed (CODE: TEXT)`.
+pub fn read(path: &Path) -> Result<File, Failure> {
+    opened(path, File::open(path))
+}
+
+/// The bytes of a file: a key, a certificate, a script, a part of the configuration.
+///
+/// # Errors
+/// `open() "PATH" failed (CODE: TEXT)` or `read() …`.
+pub fn contents(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut file = read(path)?;
+    let mut bytes = Vec::new();
+    match io::Read::read_to_end(&mut file, &mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Failure::new(format!("read() \"{}\"", path.display()), error)),
+    }
+}
+
+/// `path` as a directive means it: relative to the prefix unless absolute.
+pub fn under(prefix: &Path, path: &Path) -> PathBuf {
+    prefix.join(path)
+}
+
+fn opened(path: &Path, result: io::Result<File>) -> Result<File, Failure> {
+    result.map_err(|error| Failure::new(format!("open() \"{}\"", path.display()), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_name_the_path_and_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("no/such.log");
+        let fault = append(&missing).unwrap_err().to_string();
+        let path = missing.display();
+        assert_eq!(fault, format!("open() \"{path}\" failed (2: No such file or directory)"));
+        let directory = contents(dir.path()).unwrap_err().to_string();
+        assert!(directory.ends_with("(21: Is a directory)"), "{directory}");
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_prefix() {
+        let prefix = Path::new("/srv/moongate");
+        assert_eq!(under(prefix, Path::new("logs/a")), Path::new("/srv/moongate/logs/a"));
+        assert_eq!(under(prefix, Path::new("/tmp/a")), Path::new("/tmp/a"));
+    }
+}
