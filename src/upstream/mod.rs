@@ -1,0 +1,16 @@
+//! Upstreams: groups of peers, the choice of one, and what is known of their health.
+
+pub mod balance;
+pub mod check;
+#[cfg(test)]
+mod fixture;
+pub mod group;
+pub mod peer;
+pub mod registry;
+pub mod retry;
+mod ring;
+
+pub use balance::{NoPeer, Picker, Tried};
+pub use group::{Algorithm, Group, Keepalive, PeerSet};
+pub use peer::{ActiveGuard, Outcome, Peer, PeerAddr, PeerState, Standing};
+pub use registry::{Addresses, Groups, Implicit, Registry};
