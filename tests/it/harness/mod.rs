@@ -1,0 +1,44 @@
+//! What the tests over real sockets and processes share: a gateway under test, nginx with Lua
+//! beside it, an origin that writes down what it is sent, a client that believes nothing.
+//!
+//! Every wait has a deadline and polls; every child and every thread ends with its owner.
+
+pub mod client;
+pub mod head;
+pub mod origin;
+pub mod ports;
+pub mod server;
+
+use std::fmt::Debug;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take that should take milliseconds; generous, for busy machines.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again and again until there is an answer, and panics with `what` when there never is.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Asks again and again until the answer is `expected`; panics with the last one when it never is.
+#[track_caller]
+pub fn settles<T: PartialEq + Debug>(what: &str, expected: T, mut ask: impl FnMut() -> T) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = ask();
+        if answer == expected {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{what}: {answer:?}, expected {expected:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,333 @@
+//! Servers under test: Moongate, and Debian's nginx with lua-nginx-module as the oracle, each with
+//! a prefix folder of its own.
+
+use super::{PATIENCE, eventually, ports};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// What runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The gateway; the binary is cargo's, or the one that `MOONGATE_TEST_BINARY` names.
+    /// With `MOONGATE_TEST_BINARY=nginx` it is the oracle, to try the tests themselves.
+    Moongate,
+    /// nginx with Lua.
+    Nginx,
+}
+
+/// A configuration with its ports, before it runs.
+///
+/// In the text `$PORT`, `$PORT2`… are free ports, each the same wherever it is named; `$ADMIN` is
+/// the admin listener's, `$PREFIX` the folder. Other names come from [`Setup::with`].
+pub struct Setup {
+    kind: Kind,
+    prefix: TempDir,
+    names: BTreeMap<String, String>,
+}
+
+impl Setup {
+    /// A fresh folder with `conf` and `logs`.
+    pub fn new(kind: Kind) -> Self {
+        let stand_in = std::env::var("MOONGATE_TEST_BINARY").is_ok_and(|it| it == "nginx");
+        let prefix = TempDir::with_prefix("moongate-").expect("a temporary folder");
+        for folder in ["conf", "logs", "html", "tmp"] {
+            fs::create_dir(prefix.path().join(folder)).expect("a folder in it");
+        }
+        let mut names = BTreeMap::new();
+        names.insert("PREFIX".into(), prefix.path().display().to_string());
+        Self { kind: if stand_in { Kind::Nginx } else { kind }, prefix, names }
+    }
+
+    /// What will run, which the environment may have changed.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// `$name` in the text becomes `value`.
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.names.insert(name.into(), value.to_string());
+        self
+    }
+
+    /// Writes a file below the prefix, names substituted.
+    pub fn file(mut self, path: &str, text: &str) -> Self {
+        let text = self.substitute(text);
+        write(&self.prefix.path().join(path), &text);
+        self
+    }
+
+    /// Writes `conf/moongate.conf` (`conf/nginx.conf` for nginx): `text` with its names substituted,
+    /// and on its first line, so that lines keep their numbers, what each test needs.
+    pub fn conf(&mut self, text: &str) -> PathBuf {
+        let preamble = match self.kind {
+            Kind::Moongate => "pid logs/pid; error_log logs/error.log info; \
+                 admin_listen 127.0.0.1:$ADMIN; "
+                .to_owned(),
+            Kind::Nginx => {
+                let modules = ["ndk_http_module", "ngx_http_lua_module"]
+                    .map(|it| format!("load_module {MODULES}/{it}.so; "));
+                modules.concat() + "pid logs/pid; error_log logs/error.log info; "
+            }
+        };
+        let mut text = self.substitute(&(preamble + text));
+        if !text.contains("events") {
+            text = text.replacen("http {", "events {} http {", 1);
+        }
+        if self.kind == Kind::Nginx {
+            text = text.replacen("http {", NGINX_HTTP, 1);
+        }
+        let path = self.prefix.path().join("conf").join(match self.kind {
+            Kind::Moongate => "moongate.conf",
+            Kind::Nginx => "nginx.conf",
+        });
+        write(&path, &text);
+        path
+    }
+
+    /// The command that runs `text`, in the foreground.
+    pub fn command(&mut self, text: &str) -> Command {
+        let conf = self.conf(text);
+        let mut command = match self.kind {
+            Kind::Moongate => Command::new(binary()),
+            Kind::Nginx => {
+                let mut command = Command::new(nginx());
+                command.args(["-g", "daemon off; master_process off;"]);
+                command
+            }
+        };
+        command.arg("-p").arg(self.prefix.path()).arg("-c").arg(conf);
+        command.arg("-e").arg(self.prefix.path().join("logs/error.log"));
+        command
+    }
+
+    /// Runs `text` and waits until all its `$PORT`s accept.
+    ///
+    /// # Panics
+    /// When it exits instead or does not listen in time; with what it said.
+    #[track_caller]
+    pub fn start(self, text: &str) -> Server {
+        self.try_start(text).unwrap_or_else(|exit| panic!("did not start: {exit:?}"))
+    }
+
+    /// Runs `text` and waits until all its `$PORT`s accept, or it has exited.
+    pub fn try_start(mut self, text: &str) -> Result<Server, Exit> {
+        let mut command = self.command(text);
+        let output = fs::File::create(self.prefix.path().join("logs/output")).expect("a log file");
+        let errors = output.try_clone().expect("its copy");
+        command.stdin(Stdio::null()).stdout(output).stderr(errors);
+        // SAFETY: prctl(PR_SET_PDEATHSIG) is async-signal-safe and touches only the new process.
+        unsafe {
+            command.pre_exec(|| {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                Ok(())
+            });
+        }
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let listening = self.names.iter().filter(|(name, _)| name.starts_with("PORT"));
+        let ports: Vec<u16> = listening.filter_map(|(_, it)| it.parse().ok()).collect();
+        let mut server = Server { setup: self, child };
+        let deadline = Instant::now() + PATIENCE;
+        while !ports.iter().all(|it| TcpStream::connect((Ipv4Addr::LOCALHOST, *it)).is_ok()) {
+            if let Ok(Some(status)) = server.child.try_wait() {
+                return Err(Exit { status, said: server.said() });
+            }
+            assert!(Instant::now() < deadline, "listens to no {ports:?}: {}", server.said());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(server)
+    }
+
+    /// Each `$NAME` of capitals and digits by its value; ports are taken when first named.
+    fn substitute(&mut self, text: &str) -> String {
+        let mut result = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            let (before, tail) = rest.split_at(at + 1);
+            let end = tail.find(|it: char| !it.is_ascii_uppercase() && !it.is_ascii_digit());
+            let (name, after) = tail.split_at(end.unwrap_or(tail.len()));
+            let value = self.value(name);
+            result.push_str(value.as_ref().map_or(before, |_| &before[..at]));
+            result.push_str(value.as_deref().unwrap_or(name));
+            rest = after;
+        }
+        result + rest
+    }
+
+    fn value(&mut self, name: &str) -> Option<String> {
+        let is_port = name
+            .strip_prefix("PORT")
+            .is_some_and(|it| it.bytes().all(|digit| digit.is_ascii_digit()));
+        if (is_port || name == "ADMIN") && !self.names.contains_key(name) {
+            self.names.insert(name.into(), ports::free().to_string());
+        }
+        self.names.get(name).cloned()
+    }
+}
+
+/// How a server ended that should have started.
+#[derive(Debug)]
+pub struct Exit {
+    /// Its status.
+    pub status: ExitStatus,
+    /// What it printed and logged.
+    pub said: String,
+}
+
+/// A running server; it is killed when this goes.
+///
+/// It dies with the thread that started it, too: do not hand it to a thread that lives longer.
+pub struct Server {
+    setup: Setup,
+    child: Child,
+}
+
+impl Server {
+    /// Its first port.
+    pub fn port(&self) -> u16 {
+        self.named_port("PORT")
+    }
+
+    /// The port that the configuration calls `$name`.
+    #[track_caller]
+    pub fn named_port(&self, name: &str) -> u16 {
+        let value = self.setup.names.get(name).and_then(|it| it.parse().ok());
+        value.unwrap_or_else(|| panic!("the configuration names no ${name}"))
+    }
+
+    /// Names and values that were substituted.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.setup.names.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What runs.
+    pub fn kind(&self) -> Kind {
+        self.setup.kind
+    }
+
+    /// Its folder.
+    pub fn prefix(&self) -> &Path {
+        self.setup.prefix.path()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The text of a file below the prefix; empty when there is none.
+    pub fn read(&self, path: &str) -> String {
+        fs::read(self.prefix().join(path)).map_or(String::new(), |it| super::head::latin1(&it))
+    }
+
+    /// error.log until now.
+    pub fn error_log(&self) -> String {
+        self.read("logs/error.log")
+    }
+
+    /// What it printed and logged.
+    pub fn said(&self) -> String {
+        self.read("logs/output") + &self.error_log()
+    }
+
+    /// Waits until error.log holds `text`.
+    #[track_caller]
+    pub fn expect_logged(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.error_log().contains(text) {
+            assert!(Instant::now() < deadline, "{text:?} is not in error.log:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Writes the configuration anew; it is read by the next `SIGHUP`.
+    pub fn rewrite_conf(&mut self, text: &str) {
+        self.setup.conf(text);
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: libc::c_int) {
+        let pid = libc::pid_t::try_from(self.child.id()).expect("a process id");
+        // SAFETY: kill(2) takes numbers; the child has not been waited for, so the id is still its.
+        let result = unsafe { libc::kill(pid, signal) };
+        assert_eq!(result, 0, "kill {pid}: {}", std::io::Error::last_os_error());
+    }
+
+    /// Waits until it has exited.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        eventually("the server exits", || self.child.try_wait().expect("it is our child"))
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_none()
+    }
+
+    /// Stops it, requests in flight first, and gives what it logged.
+    #[track_caller]
+    pub fn quit(mut self) -> String {
+        self.signal(libc::SIGQUIT);
+        let status = self.wait();
+        let said = self.said();
+        assert!(status.success(), "SIGQUIT ended it with {status}:\n{said}");
+        said
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let text = self.said();
+            let tail: Vec<&str> = text.lines().rev().take(40).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            eprintln!("--- the server said\n{}\n---", tail.join("\n"));
+        }
+    }
+}
+
+/// Moongate with `text`; see [`Setup`] for its names.
+#[track_caller]
+pub fn gateway(text: &str) -> Server {
+    Setup::new(Kind::Moongate).start(text)
+}
+
+/// The binary under test.
+pub fn binary() -> PathBuf {
+    let named = std::env::var_os("MOONGATE_TEST_BINARY");
+    named.map_or_else(|| env!("CARGO_BIN_EXE_moongate").into(), PathBuf::from)
+}
+
+const MODULES: &str = "/usr/lib/nginx/modules";
+
+/// Debian's nginx.
+///
+/// # Panics
+/// When it or its Lua module is not installed: a comparison with nothing would pass.
+fn nginx() -> &'static str {
+    let module = Path::new(MODULES).join("ngx_http_lua_module.so");
+    assert!(
+        Path::new("/usr/sbin/nginx").exists() && module.exists(),
+        "these tests compare with nginx and its Lua module; install them by\n\
+         apt-get install -y nginx libnginx-mod-http-lua lua-cjson"
+    );
+    "/usr/sbin/nginx"
+}
+
+/// Folders of Debian's defaults belong to root; these are the test's.
+const NGINX_HTTP: &str = "http { client_body_temp_path tmp/body; proxy_temp_path tmp/proxy; \
+     fastcgi_temp_path tmp/fastcgi; uwsgi_temp_path tmp/uwsgi; scgi_temp_path tmp/scgi; ";
+
+fn write(path: &Path, text: &str) {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).expect("the folder of a file");
+    }
+    fs::write(path, text).expect("a file of the test");
+}

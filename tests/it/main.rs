@@ -1,0 +1,3 @@
+//! Integration tests: the binary, real sockets, real processes. A file a behaviour.
+
+mod harness;
