@@ -1,0 +1,30 @@
+//! What was decided for a request, and why: logs, metrics and `explain` all read this record.
+
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// The Decision of one request.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    /// The variant's label, as a script or a rollout gave it; empty when none was given.
+    pub version: Bytes,
+    /// Why, in the words of whoever decided; where nobody said, [`Decision::source`] tells.
+    pub reason: Bytes,
+    /// The directive and line that last assigned the variable which `proxy_pass` reads:
+    /// `access_by_lua(nginx.conf:12)`, `set at nginx.conf:7`.
+    pub source: Option<Arc<str>>,
+    /// The upstream that was chosen.
+    pub upstream: Option<Arc<str>>,
+}
+
+impl Decision {
+    /// The reason for people: what was given, else what assigned the upstream, else `static`.
+    pub fn why(&self) -> &[u8] {
+        match (&self.source, self.reason.is_empty()) {
+            (_, false) => &self.reason,
+            (Some(source), true) => source.as_bytes(),
+            (None, true) if self.upstream.is_some() => b"static",
+            (None, true) => b"",
+        }
+    }
+}

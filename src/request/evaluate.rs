@@ -1,0 +1,331 @@
+//! Values of variables for one request; nothing is computed before it is asked for.
+
+use super::attempt::seconds;
+use super::{Body, Request};
+use crate::clock;
+use crate::log::Level;
+use crate::snapshot::program::{Assign, CapturingRegex};
+use crate::vars::Builtin;
+use crate::vars::Source;
+use crate::vars::Var;
+use bytes::Bytes;
+use rand::RngCore;
+use std::io::Write;
+use std::net::IpAddr;
+
+impl Source for Request {
+    fn append(&self, var: &Var, out: &mut Vec<u8>) -> bool {
+        match var {
+            Var::Builtin(builtin) => self.append_builtin(*builtin, out),
+            Var::Slot(slot) => put(self.slot(*slot).as_deref(), out),
+            Var::Map(number, slot) => put(self.mapped(usize::from(*number), *slot).as_deref(), out),
+            Var::Split(number, slot) => {
+                put(self.split(usize::from(*number), *slot).as_deref(), out)
+            }
+            Var::Capture(number) => {
+                put(self.captures.borrow().group(usize::from(*number)).as_deref(), out)
+            }
+            _ => self.append_parametric(var, out),
+        }
+    }
+
+    fn warn_unset(&self, name: &str) {
+        if self.conf().uninitialized_variable_warn && self.snapshot.names.is_slot(name.as_bytes()) {
+            self.log(Level::Warn, format_args!("using uninitialized \"{name}\" variable"));
+        }
+    }
+}
+
+/// Appends a value that may be missing.
+pub(super) fn put(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
+    value.is_some_and(|it| {
+        out.extend_from_slice(it);
+        true
+    })
+}
+
+impl Request {
+    /// The value of `var`, `None` where it is not set.
+    pub fn value(&self, var: &Var) -> Option<Bytes> {
+        if let Var::Slot(slot) = var {
+            return self.slot(*slot);
+        }
+        let mut out = Vec::new();
+        self.append(var, &mut out).then(|| out.into())
+    }
+
+    /// Assigns a variable as `set` and `ngx.var` do; `None` unsets it.
+    ///
+    /// # Errors
+    /// `variable "x" not changeable` for one that may not be assigned.
+    pub fn assign(&self, target: &Assign, value: Option<Bytes>) -> Result<(), &'static str> {
+        match target {
+            Var::Slot(slot) | Var::Map(_, slot) | Var::Split(_, slot) => {
+                self.set_slot(*slot, value);
+            }
+            Var::Builtin(Builtin::Args) => {
+                *self.args.borrow_mut() = value.filter(|it| !it.is_empty());
+                self.uri_unchanged.set(false);
+            }
+            Var::Builtin(Builtin::Uri) => {
+                self.rewrite_uri(value.unwrap_or_default(), None);
+            }
+            Var::Builtin(Builtin::CanaryVersion) => {
+                self.decision.borrow_mut().version = value.unwrap_or_default();
+            }
+            Var::Builtin(Builtin::CanaryReason) => {
+                self.decision.borrow_mut().reason = value.unwrap_or_default();
+            }
+            Var::Builtin(Builtin::LimitRate) => *self.limit_rate.borrow_mut() = value,
+            _ => return Err("variable not changeable"),
+        }
+        Ok(())
+    }
+
+    /// Matches `subject`, and on success remembers the captures and sets the named groups.
+    pub fn match_regex(&self, regex: &CapturingRegex, subject: Bytes) -> bool {
+        let Some(groups) = regex.regex.captures(&subject) else { return false };
+        for (number, target) in &regex.named {
+            let value = groups
+                .get(*number as usize)
+                .copied()
+                .flatten()
+                .map(|(start, end)| subject.slice(start..end));
+            // Declared when the configuration was compiled, thus assignable.
+            let _ = self.assign(target, Some(value.unwrap_or_default()));
+        }
+        let mut captures = self.captures.borrow_mut();
+        captures.subject = subject;
+        captures.groups = groups;
+        true
+    }
+
+    fn mapped(&self, number: usize, slot: u16) -> Option<Bytes> {
+        let map = self.snapshot.maps.get(number)?;
+        if let Some(value) = self.slot(slot) {
+            return Some(value);
+        }
+        let key = map.source.value(self);
+        let value = map.pick(&key, |regex| self.match_regex(regex, key.clone())).value(self);
+        if !map.volatile {
+            self.set_slot(slot, Some(value.clone()));
+        }
+        Some(value)
+    }
+
+    fn split(&self, number: usize, slot: u16) -> Option<Bytes> {
+        let split = self.snapshot.splits.get(number)?;
+        if let Some(value) = self.slot(slot) {
+            return Some(value);
+        }
+        let key = split.source.value(self);
+        let value = split.pick(&key)?.value(self);
+        self.set_slot(slot, Some(value.clone()));
+        Some(value)
+    }
+
+    fn append_builtin(&self, builtin: Builtin, out: &mut Vec<u8>) -> bool {
+        use Builtin as B;
+        match builtin {
+            B::Uri | B::DocumentUri => put(Some(&self.uri.borrow()), out),
+            B::Args | B::QueryString => put(self.args.borrow().as_deref(), out),
+            B::IsArgs => {
+                let some = self.args.borrow().as_ref().is_some_and(|it| !it.is_empty());
+                put(Some(if some { b"?" } else { b"" }), out)
+            }
+            B::RequestUri => put(Some(&self.target), out),
+            B::RequestMethod => put(Some(&self.original_method), out),
+            B::Request => put(Some(&self.request_line()), out),
+            B::ServerProtocol => put(Some(self.version.as_str().as_bytes()), out),
+            B::Host => put(Some(&self.host_or_name()), out),
+            B::ServerName => {
+                let server = self.snapshot.server(self.server.get());
+                put(Some(server.name.as_bytes()), out)
+            }
+            B::ContentLength => self.append_content_length(out),
+            B::ContentType => put(self.headers.borrow().get(b"content-type").map(|it| &**it), out),
+            B::RequestId => put(Some(&self.request_id()), out),
+            B::RequestBody => match &*self.body.borrow() {
+                Body::Memory(bytes) if !bytes.is_empty() => put(Some(bytes), out),
+                _ => false,
+            },
+            B::RequestBodyFile => match &*self.body.borrow() {
+                Body::File(file) => put(Some(file.path.as_os_str().as_encoded_bytes()), out),
+                _ => false,
+            },
+            B::DocumentRoot | B::RealpathRoot => {
+                put(Some(self.root_path().as_os_str().as_encoded_bytes()), out)
+            }
+            B::RequestFilename => {
+                put(Some(self.root_path().as_os_str().as_encoded_bytes()), out);
+                put(Some(&self.uri.borrow()), out)
+            }
+            B::LimitRate => put(Some(self.limit_rate.borrow().as_deref().unwrap_or(b"0")), out),
+            B::CanaryVersion => put(Some(&self.decision.borrow().version), out),
+            B::CanaryReason => put(Some(self.decision.borrow().why()), out),
+            B::UpstreamName => {
+                let decision = self.decision.borrow();
+                put(decision.upstream.as_ref().map(|it| it.as_bytes()), out)
+            }
+            B::ProxyHost => some(&self.proxy_host.borrow().0, out),
+            B::ProxyPort => some(&self.proxy_host.borrow().1, out),
+            B::ProxyAddXForwardedFor => {
+                let headers = self.headers.borrow();
+                if let Some(before) = headers.request_variable(b"x_forwarded_for") {
+                    out.extend_from_slice(&before);
+                    out.extend_from_slice(b", ");
+                }
+                put(Some(self.connection.client.host().as_bytes()), out)
+            }
+            B::RemoteUser => self.append_remote_user(out),
+            B::Status => {
+                let status = match (self.error_status.get(), self.response.borrow().status) {
+                    (0, status) => status,
+                    (error, 0) => error,
+                    (_, status) => status,
+                };
+                write!(out, "{status:03}").is_ok()
+            }
+            _ => self.append_connection(builtin, out) || self.append_measure(builtin, out),
+        }
+    }
+
+    fn append_connection(&self, builtin: Builtin, out: &mut Vec<u8>) -> bool {
+        use Builtin as B;
+        let connection = &*self.connection;
+        match builtin {
+            B::RemoteAddr => put(Some(connection.client.host().as_bytes()), out),
+            B::BinaryRemoteAddr => put(Some(&connection.client.octets()), out),
+            B::RemotePort => match connection.client.port() {
+                Some(port) => write!(out, "{port}").is_ok(),
+                None => true,
+            },
+            B::ServerAddr => put(Some(connection.server.host().as_bytes()), out),
+            B::ServerPort => match connection.server.port() {
+                Some(port) => write!(out, "{port}").is_ok(),
+                None => true,
+            },
+            B::Connection => write!(out, "{}", connection.serial).is_ok(),
+            B::ConnectionRequests => write!(out, "{}", connection.requests.get()).is_ok(),
+            B::ConnectionTime => {
+                seconds(Some(clock::monotonic().ms_since(connection.accepted)), out);
+                true
+            }
+            B::Scheme => put(Some(if connection.is_tls { b"https" } else { b"http" }), out),
+            B::Https => put(Some(if connection.is_tls { b"on" } else { b"" }), out),
+            B::Pipe => put(Some(b"."), out),
+            B::ProxyProtocolAddr | B::TcpinfoRtt => false,
+            _ => false,
+        }
+    }
+
+    fn append_measure(&self, builtin: Builtin, out: &mut Vec<u8>) -> bool {
+        use Builtin as B;
+        match builtin {
+            B::RequestTime => {
+                seconds(Some(clock::monotonic().ms_since(self.started)), out);
+                true
+            }
+            B::RequestLength => {
+                let body = self.body.borrow().length().unwrap_or(0);
+                write!(out, "{}", self.head_length.get() + body).is_ok()
+            }
+            B::BodyBytesSent => write!(out, "{}", self.body_bytes_sent.get()).is_ok(),
+            B::BytesSent => write!(out, "{}", self.bytes_sent.get()).is_ok(),
+            B::RequestCompletion => put(Some(if self.finished.get() { b"OK" } else { b"" }), out),
+            B::Msec => {
+                let now = clock::cached_ms();
+                write!(out, "{}.{:03}", now / 1000, now % 1000).is_ok()
+            }
+            B::TimeLocal => put(Some(&clock::time_local()), out),
+            B::TimeIso8601 => put(Some(&clock::time_iso8601()), out),
+            B::NginxVersion => put(Some(crate::snapshot::NGINX_VERSION.as_bytes()), out),
+            B::Pid => write!(out, "{}", std::process::id()).is_ok(),
+            B::Hostname => put(Some(self.snapshot.hostname.as_bytes()), out),
+            _ => self.append_attempts(builtin, out),
+        }
+    }
+
+    fn append_attempts(&self, builtin: Builtin, out: &mut Vec<u8>) -> bool {
+        use Builtin as B;
+        let attempts = self.attempts.borrow();
+        attempts.join(out, |attempt, out| {
+            // Writing to a Vec does not fail.
+            let _ = match builtin {
+                B::UpstreamAddr => out.write_all(attempt.peer.as_bytes()),
+                B::UpstreamStatus if attempt.status == 0 => out.write_all(b"-"),
+                B::UpstreamStatus => write!(out, "{}", attempt.status),
+                B::UpstreamResponseLength => write!(out, "{}", attempt.response_length),
+                B::UpstreamBytesReceived => write!(out, "{}", attempt.bytes_received),
+                B::UpstreamBytesSent => write!(out, "{}", attempt.bytes_sent),
+                B::UpstreamConnectTime => return seconds(attempt.connect_ms, out),
+                B::UpstreamHeaderTime => return seconds(attempt.header_ms, out),
+                _ => return seconds(attempt.response_ms, out),
+            };
+        })
+    }
+
+    fn append_content_length(&self, out: &mut Vec<u8>) -> bool {
+        match self.headers.borrow().get(b"content-length") {
+            Some(value) => put(Some(value), out),
+            None => self.content_length.get().is_some_and(|length| write!(out, "{length}").is_ok()),
+        }
+    }
+
+    fn append_remote_user(&self, out: &mut Vec<u8>) -> bool {
+        use base64::Engine;
+        let headers = self.headers.borrow();
+        let Some(value) = headers.get(b"authorization") else { return false };
+        let Some((scheme, rest)) = value.split_at_checked(6) else { return false };
+        if !scheme.eq_ignore_ascii_case(b"basic ") {
+            return false;
+        }
+        let engine = base64::engine::general_purpose::STANDARD;
+        let Ok(pair) = engine.decode(rest.trim_ascii()) else { return false };
+        let user = pair.iter().position(|it| *it == b':').map(|end| &pair[..end]);
+        put(user, out)
+    }
+
+    /// `$host`: of the request, else the server's name.
+    pub fn host_or_name(&self) -> Bytes {
+        if self.host.is_empty() {
+            let name = &self.snapshot.server(self.server.get()).name;
+            return Bytes::copy_from_slice(name.as_bytes());
+        }
+        self.host.clone()
+    }
+
+    /// `$request_id`: 16 random bytes in hexadecimal, the same for the whole request.
+    pub fn request_id(&self) -> Bytes {
+        self.request_id
+            .borrow_mut()
+            .get_or_insert_with(|| {
+                let mut random = [0u8; 16];
+                rand::rng().fill_bytes(&mut random);
+                let mut text = Vec::with_capacity(32);
+                for byte in random {
+                    let _ = write!(text, "{byte:02x}");
+                }
+                text.into()
+            })
+            .clone()
+    }
+
+    /// `root` as an absolute path.
+    pub fn root_path(&self) -> std::path::PathBuf {
+        let root = self.conf().root.value(self);
+        self.snapshot.prefix.join(String::from_utf8_lossy(&root).as_ref())
+    }
+
+    /// The client's address.
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        match &self.connection.client {
+            super::connection::Address::Inet(address) => Some(address.ip().to_canonical()),
+            super::connection::Address::Unix => None,
+        }
+    }
+}
+
+fn some(value: &Bytes, out: &mut Vec<u8>) -> bool {
+    !value.is_empty() && put(Some(value), out)
+}

@@ -1,0 +1,190 @@
+//! Locations, compiled with what they inherit, and the nameless ones of `if` blocks.
+
+use super::Build;
+use super::proxy_pass::default_redirect;
+use crate::config::diagnostic::At;
+use crate::config::model;
+use crate::config::model::LocationMatch;
+use crate::config::model::Settings;
+use crate::snapshot::conf::Conf;
+use crate::snapshot::location::{Content, Location};
+use crate::snapshot::program::Program;
+use crate::snapshot::router::Router;
+use crate::snapshot::{LocationId, ServerId};
+use crate::vars::template::has_variables;
+use std::sync::Arc;
+
+/// What an `if` block takes from the location around it.
+struct Around<'a> {
+    server: ServerId,
+    settings: &'a Settings,
+    name: &'a str,
+    prefix: &'a [u8],
+    internal: bool,
+    proxy_pass: Option<&'a model::ProxyPass>,
+    content: &'a Content,
+}
+
+impl Build<'_> {
+    /// One level of locations.
+    pub(super) fn router(
+        &mut self,
+        locations: &[model::Location],
+        outer: &Settings,
+        server: ServerId,
+    ) -> Router {
+        let mut router = Router::default();
+        for location in locations {
+            let id = self.location(location, outer, server);
+            let proxies = location.proxy_pass.is_some();
+            match &location.matches {
+                LocationMatch::Exact(uri) => router.add_exact(uri.as_bytes(), id),
+                LocationMatch::Prefix(uri) => {
+                    router.add_prefix(uri.as_bytes(), id, false, proxies && uri.ends_with('/'));
+                }
+                LocationMatch::PrefixNoRegex(uri) => {
+                    router.add_prefix(uri.as_bytes(), id, true, proxies && uri.ends_with('/'));
+                }
+                LocationMatch::Regex(text) => {
+                    router.add_regex(self.regex(text, false, &location.at), id);
+                }
+                LocationMatch::RegexCaseless(text) => {
+                    router.add_regex(self.regex(text, true, &location.at), id);
+                }
+                LocationMatch::Named(name) => router.add_named(name.as_bytes(), id),
+            }
+            if !location.locations.is_empty() {
+                let settings = location.settings.inherit(outer);
+                router.nest(id, self.router(&location.locations, &settings, server));
+            }
+        }
+        router
+    }
+
+    fn location(
+        &mut self,
+        location: &model::Location,
+        outer: &Settings,
+        server: ServerId,
+    ) -> LocationId {
+        let settings = location.settings.inherit(outer);
+        let (name, prefix) = shown(&location.matches);
+        let content = self.content(location);
+        let around = Around {
+            server,
+            settings: &settings,
+            name: &name,
+            prefix: prefix.as_bytes(),
+            internal: location.internal,
+            proxy_pass: location.proxy_pass.as_ref(),
+            content: &content,
+        };
+        let program = self.location_program(&location.rewrite, &around);
+        let conf =
+            self.location_conf(&settings, &location.at, location.proxy_pass.as_ref(), prefix);
+        self.add_location(conf, program, content.clone(), &around)
+    }
+
+    /// `proxy_redirect default` needs the target and the prefix beside the settings.
+    fn location_conf(
+        &mut self,
+        settings: &Settings,
+        at: &At,
+        pass: Option<&model::ProxyPass>,
+        prefix: &str,
+    ) -> Arc<Conf> {
+        let mut conf = self.conf(settings, at);
+        let wants_default = settings.proxy_redirect.as_ref().is_none_or(|it| it.contains(&None));
+        if let Some(pass) = pass.filter(|it| wants_default && !has_variables(&it.url)) {
+            let conf = Arc::make_mut(&mut conf);
+            let proxy = Arc::make_mut(&mut conf.proxy);
+            let own = settings.proxy_redirect.as_deref().unwrap_or_default();
+            let at = own.iter().position(Option::is_none).unwrap_or(0);
+            proxy.redirect.insert(at, default_redirect(&pass.url, prefix));
+        }
+        conf
+    }
+
+    fn content(&mut self, location: &model::Location) -> Content {
+        if location.metrics {
+            return Content::Metrics;
+        }
+        self.own_content(location.proxy_pass.as_ref(), location.content.as_ref())
+            .unwrap_or(Content::Files)
+    }
+
+    fn own_content(
+        &mut self,
+        proxy_pass: Option<&model::ProxyPass>,
+        chunk: Option<&model::Chunk>,
+    ) -> Option<Content> {
+        match (proxy_pass, chunk) {
+            (_, Some(chunk)) => Some(Content::Lua(self.chunk(chunk))),
+            (Some(pass), None) => Some(Content::Proxy(self.proxy_pass(pass))),
+            (None, None) => None,
+        }
+    }
+
+    fn location_program(&mut self, ops: &[model::RewriteOp], around: &Around<'_>) -> Program {
+        self.program(ops, &mut |build, block| {
+            let program = build.location_program(&block.rewrite, around);
+            let settings = block.settings.inherit(around.settings);
+            let pass = block.proxy_pass.as_ref().or(around.proxy_pass);
+            let prefix = std::str::from_utf8(around.prefix).unwrap_or_default();
+            let conf = build.location_conf(&settings, &block.at, pass, prefix);
+            let content = build
+                .own_content(block.proxy_pass.as_ref(), block.content.as_ref())
+                .unwrap_or_else(|| around.content.clone());
+            let id = build.add_location(conf, Box::default(), content, around);
+            (program, Some(id))
+        })
+    }
+
+    /// The location that stands for a server's own level.
+    pub(super) fn root_location(&mut self, conf: Arc<Conf>, server: ServerId) -> LocationId {
+        let settings = Settings::default();
+        let around = Around {
+            server,
+            settings: &settings,
+            name: "",
+            prefix: b"",
+            internal: false,
+            proxy_pass: None,
+            content: &Content::Files,
+        };
+        self.add_location(conf, Box::default(), Content::Files, &around)
+    }
+
+    fn add_location(
+        &mut self,
+        conf: Arc<Conf>,
+        program: Program,
+        content: Content,
+        around: &Around<'_>,
+    ) -> LocationId {
+        let id = LocationId::try_from(self.locations.len()).unwrap_or(LocationId::MAX);
+        self.locations.push(Location {
+            id,
+            server: around.server,
+            name: around.name.into(),
+            conf,
+            program,
+            content,
+            internal: around.internal,
+            prefix: around.prefix.into(),
+        });
+        id
+    }
+}
+
+/// How a location is shown, and the part of a URI that `proxy_pass` with a URI replaces.
+fn shown(matches: &LocationMatch) -> (String, &str) {
+    match matches {
+        LocationMatch::Exact(uri) => (format!("= {uri}"), uri),
+        LocationMatch::Prefix(uri) => (uri.clone(), uri),
+        LocationMatch::PrefixNoRegex(uri) => (format!("^~ {uri}"), uri),
+        LocationMatch::Regex(regex) => (format!("~ {regex}"), ""),
+        LocationMatch::RegexCaseless(regex) => (format!("~* {regex}"), ""),
+        LocationMatch::Named(name) => (format!("@{name}"), ""),
+    }
+}

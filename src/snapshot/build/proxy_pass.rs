@@ -1,0 +1,158 @@
+//! `proxy_pass`, taken apart.
+
+use super::Build;
+use crate::config::diagnostic::At;
+use crate::config::model;
+use crate::snapshot::proxy_target::{ProxyTarget, TargetKind};
+use crate::vars::Template;
+use crate::vars::template::has_variables;
+use bytes::Bytes;
+use std::sync::Arc;
+
+impl Build<'_> {
+    /// Compiles a `proxy_pass`; an address that no `upstream` block names gets an implicit upstream.
+    pub(super) fn proxy_pass(&mut self, pass: &model::ProxyPass) -> Arc<ProxyTarget> {
+        let kind = if has_variables(&pass.url) {
+            TargetKind::Variable(self.template(&pass.url, &pass.at))
+        } else {
+            self.static_target(&pass.url, &pass.at)
+        };
+        Arc::new(ProxyTarget { at: pass.at.clone(), kind })
+    }
+
+    fn static_target(&mut self, url: &str, at: &At) -> TargetKind {
+        let parts = match split_url(url) {
+            Ok(parts) => parts,
+            Err(message) => {
+                self.diagnostics.fault(at, message);
+                UrlParts { authority: String::new(), uri: None, is_unix: false }
+            }
+        };
+        let upstream: Arc<str> = parts.upstream_name().into();
+        let is_block = self.upstreams.contains_key(upstream.to_ascii_lowercase().as_str());
+        if let (false, Err(message)) = (is_block, parts.address()) {
+            self.diagnostics.fault(at, message);
+        }
+        let (host, port) = parts.host_and_port();
+        TargetKind::Static { upstream, host, port, uri: parts.uri }
+    }
+}
+
+/// `scheme://authority[uri]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UrlParts {
+    /// `name`, `name:port`, `[v6]:port`, or a unix socket's path.
+    pub authority: String,
+    /// From the first `/` (or, without one, `?`) on.
+    pub uri: Option<Bytes>,
+    /// The authority is a socket's path.
+    pub is_unix: bool,
+}
+
+impl UrlParts {
+    /// `$proxy_host` and `$proxy_port`.
+    pub fn host_and_port(&self) -> (Bytes, Bytes) {
+        if self.is_unix {
+            return (Bytes::from_static(b"localhost"), Bytes::new());
+        }
+        let (name, port) = split_port(&self.authority);
+        let host = match port {
+            Some("80") | None => name,
+            Some(_) => &self.authority,
+        };
+        (
+            Bytes::copy_from_slice(host.as_bytes()),
+            Bytes::copy_from_slice(port.unwrap_or("80").as_bytes()),
+        )
+    }
+
+    /// The address of an implicit upstream.
+    ///
+    /// # Errors
+    /// `invalid port in upstream "…"`.
+    pub fn address(&self) -> Result<model::PeerAddress, String> {
+        if self.is_unix {
+            return Ok(model::PeerAddress::Unix(self.authority.clone()));
+        }
+        let (host, port) = split_port(&self.authority);
+        let port = match port {
+            None => 80,
+            Some(text) => match text.parse() {
+                Ok(port) if port != 0 => port,
+                _ => return Err(format!("invalid port in upstream \"{}\"", self.authority)),
+            },
+        };
+        if host.is_empty() {
+            return Err(format!("no host in upstream \"{}\"", self.authority));
+        }
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(model::PeerAddress::Host { host, port })
+    }
+}
+
+/// Takes a URL apart.
+///
+/// # Errors
+/// `invalid URL prefix`, and what of it is not supported.
+pub fn split_url(url: &str) -> Result<UrlParts, String> {
+    let rest = match url.split_at_checked(7) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http://") => rest,
+        _ if url.get(..8).is_some_and(|it| it.eq_ignore_ascii_case("https://")) => {
+            return Err("https upstreams are not supported by this version of Moongate".into());
+        }
+        _ => return Err(format!("invalid URL prefix in \"{url}\"")),
+    };
+    if let Some(path) = rest.strip_prefix("unix:") {
+        let (path, uri) = path.split_once(':').map_or((path, None), |(it, uri)| (it, Some(uri)));
+        let uri = uri.filter(|it| !it.is_empty()).map(|it| Bytes::copy_from_slice(it.as_bytes()));
+        return Ok(UrlParts { authority: path.into(), uri, is_unix: true });
+    }
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, uri) = rest.split_at(end);
+    let uri = match uri.as_bytes().first() {
+        None => None,
+        Some(b'?') => Some(Bytes::from(format!("/{uri}"))),
+        Some(_) => Some(Bytes::copy_from_slice(uri.as_bytes())),
+    };
+    Ok(UrlParts { authority: authority.into(), uri, is_unix: false })
+}
+
+/// `name:port`, `[v6]:port`.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+/// Pairs of `proxy_redirect default` for a static target.
+pub(super) fn default_redirect(url: &str, prefix: &str) -> (Template, Template) {
+    let has_uri = split_url(url).is_ok_and(|it| it.uri.is_some());
+    if has_uri {
+        (Template::literal(url), Template::literal(prefix))
+    } else {
+        (Template::literal(&format!("{url}/")), Template::literal("/"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_come_apart() {
+        let parts = split_url("http://api:8080/v1/?x").unwrap();
+        assert_eq!(parts.authority, "api:8080");
+        assert_eq!(parts.uri.as_deref(), Some(&b"/v1/?x"[..]));
+        assert_eq!(parts.host_and_port(), ("api:8080".into(), "8080".into()));
+        let parts = split_url("http://api:80").unwrap();
+        assert_eq!(parts.host_and_port(), ("api".into(), "80".into()));
+        assert_eq!(parts.uri, None);
+        let parts = split_url("http://[::1]:9000").unwrap();
+        let v6 = model::PeerAddress::Host { host: "::1".into(), port: 9000 };
+        assert_eq!(parts.address(), Ok(v6));
+        let parts = split_url("http://unix:/tmp/a.sock:/x").unwrap();
+        assert_eq!((parts.authority.as_str(), parts.is_unix), ("/tmp/a.sock", true));
+        assert!(split_url("ftp://x").is_err());
+    }
+}

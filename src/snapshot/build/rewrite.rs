@@ -1,0 +1,91 @@
+//! The rewrite module's directives, compiled.
+
+use super::Build;
+use crate::config::model;
+use crate::config::model::RewriteOp;
+use crate::snapshot::LocationId;
+use crate::snapshot::program::{AfterRewrite, Condition, Op, Program};
+
+/// Where a program stands, for the nameless locations of its `if` blocks.
+pub(super) type MakeIf<'f> =
+    dyn FnMut(&mut Build<'_>, &model::IfBlock) -> (Program, Option<LocationId>) + 'f;
+
+impl Build<'_> {
+    /// Compiles directives; `make_if` makes the location of an `if` block.
+    pub(super) fn program(&mut self, ops: &[RewriteOp], make_if: &mut MakeIf<'_>) -> Program {
+        ops.iter().map(|op| self.op(op, make_if)).collect()
+    }
+
+    fn op(&mut self, op: &RewriteOp, make_if: &mut MakeIf<'_>) -> Op {
+        match op {
+            RewriteOp::Set { at, variable, value } => Op::Set {
+                at: at.clone(),
+                target: self.variable(variable, at),
+                value: self.template(value, at),
+            },
+            RewriteOp::SetByLua { variable, chunk, args } => Op::SetByLua {
+                target: self.variable(variable, &chunk.at),
+                chunk: self.chunk(chunk),
+                args: args.iter().map(|it| self.template(it, &chunk.at)).collect(),
+            },
+            RewriteOp::If(block) => {
+                let condition = self.condition(&block.condition, &block.at);
+                let (then, location) = make_if(self, block);
+                Op::If { condition, then, location }
+            }
+            RewriteOp::Rewrite(rewrite) => self.rewrite(rewrite),
+            RewriteOp::Return(it) => Op::Return {
+                status: it.status,
+                text: it.text.as_ref().map(|text| self.template(text, &it.at)),
+            },
+            RewriteOp::Break { .. } => Op::Break,
+        }
+    }
+
+    fn rewrite(&mut self, rewrite: &model::Rewrite) -> Op {
+        let text = rewrite.replacement.as_str();
+        let absolute = ["http://", "https://", "$scheme"].iter().any(|it| text.starts_with(it));
+        let (text, keep_args) = match text.strip_suffix('?') {
+            Some(text) => (text, false),
+            None => (text, true),
+        };
+        let after = AfterRewrite::new(rewrite.flag, absolute);
+        // A redirect keeps its `?` in place; an internal rewrite takes the arguments apart.
+        let (path, args) = match text.split_once('?') {
+            Some((path, args)) => (path, Some(args)),
+            None => (text, None),
+        };
+        Op::Rewrite {
+            regex: self.regex(&rewrite.regex, false, &rewrite.at),
+            replacement: self.template(path, &rewrite.at),
+            args: args.map(|it| self.template(it, &rewrite.at)),
+            keep_args,
+            after,
+        }
+    }
+
+    fn condition(
+        &mut self,
+        condition: &model::Condition,
+        at: &crate::config::diagnostic::At,
+    ) -> Condition {
+        match condition {
+            model::Condition::True(variable) => Condition::True(self.variable(variable, at)),
+            model::Condition::Equals { variable, text, negated } => Condition::Equals {
+                variable: self.variable(variable, at),
+                text: self.template(text, at),
+                negated: *negated,
+            },
+            model::Condition::Matches { variable, regex, caseless, negated } => {
+                Condition::Matches {
+                    variable: self.variable(variable, at),
+                    regex: self.regex(regex, *caseless, at),
+                    negated: *negated,
+                }
+            }
+            model::Condition::File { test, path, negated } => {
+                Condition::File { test: *test, path: self.template(path, at), negated: *negated }
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What the settings of one location come to: inherited, with defaults, texts compiled.
+
+use super::ChunkId;
+use crate::config::model;
+use crate::log::{AccessSink, ErrorLog};
+use crate::vars::Template;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Settings of a location (or server level, or `if`) in their final form.
+#[derive(Clone)]
+pub struct Conf {
+    /// Where errors of its requests are logged.
+    pub error_log: ErrorLog,
+    /// Access logs in order.
+    pub access_log: Arc<[AccessLog]>,
+    /// `add_header` lines.
+    pub add_header: Arc<[AddHeader]>,
+    /// `error_page` lines.
+    pub error_page: Arc<[ErrorPage]>,
+    /// `default_type`.
+    pub default_type: Bytes,
+    /// Value of the `Server` header.
+    pub server_header: Bytes,
+    /// Product that built-in error pages name: as `server_header` says.
+    pub product: Bytes,
+    /// Bytes; `None` is no limit.
+    pub client_max_body_size: Option<u64>,
+    /// Bytes of a request body kept in memory.
+    pub client_body_buffer_size: usize,
+    /// Directory of body files.
+    pub client_body_temp_path: Arc<std::path::Path>,
+    /// Between two reads of a body.
+    pub client_body_timeout_ms: u64,
+    /// Between two writes to the client.
+    pub send_timeout_ms: u64,
+    /// 0 closes the connection after each answer.
+    pub keepalive_timeout_ms: u64,
+    /// `Keep-Alive: timeout=` in seconds.
+    pub keepalive_header_s: Option<u64>,
+    /// Requests a connection may make.
+    pub keepalive_requests: u64,
+    /// Relative redirects are made absolute.
+    pub absolute_redirect: bool,
+    /// The port is shown in absolute redirects.
+    pub port_in_redirect: bool,
+    /// The server's name is shown in absolute redirects.
+    pub server_name_in_redirect: bool,
+    /// Header names with `_` are kept.
+    pub underscores_in_headers: bool,
+    /// `//` in a path counts as `/`.
+    pub merge_slashes: bool,
+    /// An error page may have an error page.
+    pub recursive_error_pages: bool,
+    /// A missing file is logged.
+    pub log_not_found: bool,
+    /// A variable that is used unset is logged.
+    pub uninitialized_variable_warn: bool,
+    /// `root`.
+    pub root: Template,
+    /// Lua handlers.
+    pub lua: LuaHandlers,
+    /// Settings of proxying.
+    pub proxy: Arc<ProxyConf>,
+    /// `resolver_timeout`.
+    pub resolver_timeout_ms: u64,
+    /// MIME types by extension.
+    pub types: Arc<crate::http::mime::Types>,
+}
+
+/// Lua attached to the phases of a location.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LuaHandlers {
+    /// `rewrite_by_lua*`.
+    pub rewrite: Option<ChunkId>,
+    /// `access_by_lua*`.
+    pub access: Option<ChunkId>,
+    /// `header_filter_by_lua*`.
+    pub header_filter: Option<ChunkId>,
+    /// `body_filter_by_lua*`.
+    pub body_filter: Option<ChunkId>,
+    /// `log_by_lua*`.
+    pub log: Option<ChunkId>,
+    /// `lua_code_cache`.
+    pub code_cache: bool,
+    /// `lua_need_request_body`.
+    pub need_request_body: bool,
+    /// `lua_use_default_type`.
+    pub use_default_type: bool,
+    /// `lua_transform_underscores_in_response_headers`.
+    pub transform_underscores: bool,
+    /// `lua_http10_buffering`.
+    pub http10_buffering: bool,
+}
+
+/// A compiled `access_log`.
+#[derive(Clone)]
+pub struct AccessLog {
+    /// Where lines go.
+    pub sink: AccessSink,
+    /// What a line says.
+    pub format: Template,
+    /// How variables are escaped.
+    pub escape: model::LogFormatEscape,
+    /// `if=`.
+    pub condition: Option<Template>,
+}
+
+/// A compiled `add_header`.
+#[derive(Clone, Debug)]
+pub struct AddHeader {
+    /// Its name.
+    pub name: Bytes,
+    /// Its value; an empty one adds nothing.
+    pub value: Template,
+    /// On every status.
+    pub always: bool,
+}
+
+/// A compiled `error_page`.
+#[derive(Clone, Debug)]
+pub struct ErrorPage {
+    /// Statuses that it serves.
+    pub statuses: Box<[u16]>,
+    /// `=200` or `=`.
+    pub response: Option<Option<u16>>,
+    /// Where to.
+    pub uri: Template,
+}
+
+/// Settings of proxying.
+#[derive(Clone, Debug)]
+pub struct ProxyConf {
+    /// Headers for the upstream, in the order in which nginx sends them; an empty value removes.
+    pub set_header: Vec<(Bytes, Template)>,
+    /// Names, lower case, that `set_header` or nginx's defaults take from the client's headers.
+    pub replaced: Vec<Box<[u8]>>,
+    /// Response headers that are not passed on, lower case, the built-in ones included.
+    pub hide_header: Vec<Box<[u8]>>,
+    /// HTTP/1.1 rather than 1.0 towards the upstream.
+    pub http11: bool,
+    /// `proxy_method`.
+    pub method: Option<Template>,
+    /// Milliseconds.
+    pub connect_timeout_ms: u64,
+    /// Milliseconds between two writes.
+    pub send_timeout_ms: u64,
+    /// Milliseconds between two reads.
+    pub read_timeout_ms: u64,
+    /// When to try another peer.
+    pub next_upstream: model::NextUpstream,
+    /// 0 is no limit.
+    pub next_upstream_tries: u32,
+    /// 0 is no limit.
+    pub next_upstream_timeout_ms: u64,
+    /// Upstream errors get our error pages.
+    pub intercept_errors: bool,
+    /// The client's headers are sent.
+    pub pass_request_headers: bool,
+    /// The client's body is sent.
+    pub pass_request_body: bool,
+    /// The answer is read ahead of the client.
+    pub buffering: bool,
+    /// The body is read before a peer is asked.
+    pub request_buffering: bool,
+    /// A client that went away does not end the exchange.
+    pub ignore_client_abort: bool,
+    /// `proxy_redirect`: replacement pairs in order.
+    pub redirect: Vec<(Template, Template)>,
+}
