@@ -1,6 +1,6 @@
 //! What other crates say through the `log` crate, and panics, as lines of the error log.
 
-use super::error_log::{ErrorLog, at_process_level};
+use super::error_log::{ErrorLog, main_log};
 use super::level::Level;
 use log::{LevelFilter, Log, Metadata, Record};
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -34,7 +34,7 @@ const ROUTINE: &[&str] = &[
 pub fn take_over() {
     static BRIDGE: Bridge = Bridge;
     if log::set_logger(&BRIDGE).is_ok() {
-        follow(&at_process_level());
+        follow(&main_log());
         panic::set_hook(Box::new(report_panic));
     }
 }
@@ -54,11 +54,11 @@ struct Bridge;
 
 impl Log for Bridge {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        at_process_level().enabled(plain_level(metadata.level()))
+        main_log().enabled(plain_level(metadata.level()))
     }
 
     fn log(&self, record: &Record<'_>) {
-        let log = at_process_level();
+        let log = main_log();
         if !log.enabled(plain_level(record.level())) {
             return;
         }
@@ -100,7 +100,7 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("unnamed");
     let place = panic.location().map(|it| format!(" at {it}")).unwrap_or_default();
-    let log = at_process_level();
+    let log = main_log();
     log.say(Level::Alert, format_args!("thread \"{name}\" panicked{place}: {message}"));
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {

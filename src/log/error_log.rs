@@ -168,6 +168,6 @@ pub fn install(log: ErrorLog) {
 }
 
 /// The error log of the main level; stderr until [`install`] names another.
-pub fn at_process_level() -> ErrorLog {
+pub fn main_log() -> ErrorLog {
     PROCESS.load().as_ref().clone()
 }

@@ -17,7 +17,7 @@ pub mod target;
 mod writer;
 
 pub use access_log::{AccessSink, Buffering};
-pub use error_log::{ErrorLog, at_process_level, install};
+pub use error_log::{ErrorLog, install, main_log};
 pub use file::reopen_all;
 pub use level::Level;
 pub use line::Line;

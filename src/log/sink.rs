@@ -161,7 +161,7 @@ impl Sink {
         };
         // Told with no lock held: the report may come back to this very sink.
         if let Some(text) = fault {
-            error_log::at_process_level().say(Level::Alert, format_args!("{text}"));
+            error_log::main_log().say(Level::Alert, format_args!("{text}"));
         } else if self.report_dropped() {
             left = Left::Timed;
         }
@@ -217,7 +217,7 @@ impl Sink {
             return false;
         }
         let (count, place) = (dropped - reported, self.place.name());
-        error_log::at_process_level()
+        error_log::main_log()
             .say(Level::Alert, format_args!("{count} lines for {place} were dropped"));
         true
     }
@@ -227,3 +227,6 @@ impl Sink {
         DROPPED.fetch_add(lines, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;
