@@ -1,8 +1,16 @@
 //! What only the operating system can do; with `src/lua/ffi/` the home of `unsafe`.
 
+pub mod alloc;
+pub mod cpu;
+pub mod daemon;
 pub mod errno;
 pub mod host;
+pub mod limits;
 pub mod open;
+pub mod pid;
+pub mod signal;
+pub mod socket;
 pub mod stdio;
 pub mod thread;
 pub mod time;
+pub mod user;

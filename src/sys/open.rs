@@ -6,14 +6,27 @@
 use crate::sys::errno::Failure;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+/// Of files that are created: read by all, written by us, whatever the umask adds.
+const MODE: u32 = 0o644;
 
 /// Opens a log for appending, creating it with mode 0644.
 ///
 /// # Errors
 /// `open() "PATH" failed (CODE: TEXT)`.
 pub fn append(path: &Path) -> Result<File, Failure> {
-    opened(path, OpenOptions::new().append(true).create(true).open(path))
+    opened(path, OpenOptions::new().append(true).create(true).mode(MODE).open(path))
+}
+
+/// Opens a file for reading and writing as it is, creating it with mode 0644: the pid file.
+///
+/// # Errors
+/// `open() "PATH" failed (CODE: TEXT)`.
+pub fn lockable(path: &Path) -> Result<File, Failure> {
+    let mut options = OpenOptions::new();
+    opened(path, options.read(true).write(true).create(true).mode(MODE).open(path))
 }
 
 /// Opens a file for reading.
