@@ -123,31 +123,21 @@ pub struct LuaHooks {
     pub init_worker: Option<ChunkId>,
 }
 
-/// A Lua chunk: its source, and what to call it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A Lua chunk.
+#[derive(Clone, Debug)]
 pub struct Chunk {
-    /// Where it is written.
-    pub at: crate::config::diagnostic::At,
-    /// `content_by_lua` and so on, without `_block` and `_file`.
-    pub directive: Box<str>,
-    /// The code, or the file that holds it (absolute).
-    pub source: ChunkCode,
+    /// What was written, and where.
+    pub source: crate::config::model::Chunk,
+    /// The path of a file whose name has variables: it is found per request, below the prefix.
+    pub path: Option<Template>,
 }
 
-/// Where a chunk's code is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ChunkCode {
-    /// In the configuration: its name for Lua (`=content_by_lua(nginx.conf:40)`) and its text.
-    Inline {
-        /// The chunk's name.
-        name: Box<str>,
-        /// The Lua text.
-        text: Box<str>,
-    },
-    /// A file, loaded once a VM.
-    File(PathBuf),
-    /// A file whose path has variables, found per request, relative to the prefix.
-    FileByVariable(Box<str>),
+impl Chunk {
+    /// How the log and the Decision name it: `access_by_lua(nginx.conf:12)`, or the file.
+    pub fn shown(&self) -> String {
+        let file = self.source.at.file.rsplit('/').next().unwrap_or_default();
+        format!("{}({file}:{})", self.source.directive, self.source.at.line)
+    }
 }
 
 impl Snapshot {

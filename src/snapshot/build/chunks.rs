@@ -1,13 +1,14 @@
-//! Lua chunks: numbered, named as lua-nginx-module names them, checked.
+//! Lua chunks: numbered and checked.
 
 use super::Build;
 use crate::config::diagnostic::At;
 use crate::config::model;
 use crate::config::model::Http;
-use crate::snapshot::{Chunk, ChunkCode, ChunkId, LuaHooks};
+use crate::snapshot::{Chunk, ChunkId, LuaHooks};
+use crate::vars::template::has_variables;
 use std::collections::HashMap;
 
-/// Chunks so far; the same directive read twice (inheritance) is one chunk.
+/// Chunks so far; the same directive met again by inheritance is the same chunk.
 #[derive(Default)]
 pub(super) struct Chunks {
     chunks: Vec<Chunk>,
@@ -27,23 +28,19 @@ impl Build<'_> {
         if let Some(id) = self.chunks.known.get(&key) {
             return *id;
         }
-        let source = match &chunk.source {
-            model::ChunkSource::Inline(text) => ChunkCode::Inline {
-                name: chunk_name(&chunk.directive, &chunk.at).into(),
-                text: text.as_str().into(),
-            },
-            model::ChunkSource::File(path) => match chunk.source.fixed_path() {
-                Some(path) => ChunkCode::File(self.inputs.prefix.join(path)),
-                None => ChunkCode::FileByVariable(path.as_str().into()),
-            },
+        let path = match &chunk.source {
+            model::ChunkSource::File(path) if has_variables(path) => {
+                Some(self.template(path, &chunk.at))
+            }
+            _ => None,
         };
-        let compiled =
-            Chunk { at: chunk.at.clone(), directive: chunk.directive.as_str().into(), source };
-        if let Err(message) = (self.inputs.compile)(&compiled) {
+        if path.is_none()
+            && let Err(message) = (self.inputs.compile)(chunk)
+        {
             self.diagnostics.fault(&chunk.at, message);
         }
         let id = ChunkId::try_from(self.chunks.chunks.len()).unwrap_or(ChunkId::MAX);
-        self.chunks.chunks.push(compiled);
+        self.chunks.chunks.push(Chunk { source: chunk.clone(), path });
         self.chunks.known.insert(key, id);
         id
     }
@@ -59,10 +56,4 @@ impl Build<'_> {
             init_worker: self.optional_chunk(http.lua.init_worker.as_ref()),
         }
     }
-}
-
-/// `=content_by_lua(nginx.conf:40)`: the file's last component, as lua-nginx-module 0.10.23 has it.
-fn chunk_name(directive: &str, at: &At) -> String {
-    let file = at.file.rsplit('/').next().unwrap_or(&at.file);
-    format!("={directive}({file}:{})", at.line)
 }

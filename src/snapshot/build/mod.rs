@@ -15,6 +15,7 @@ pub use upstreams::implicit_upstreams;
 use super::{Snapshot, location::Location};
 use crate::config::diagnostic::At;
 use crate::config::diagnostic::Diagnostics;
+use crate::config::model::Chunk;
 use crate::config::model::Http;
 use crate::config::model::Model;
 use crate::log::ErrorLog;
@@ -43,7 +44,7 @@ pub struct Inputs<'a> {
     /// The main level's error log, already open.
     pub error_log: ErrorLog,
     /// Compiles a chunk to see whether it is Lua: the text of its syntax error if not.
-    pub compile: &'a dyn Fn(&super::Chunk) -> Result<(), String>,
+    pub compile: &'a dyn Fn(&Chunk) -> Result<(), String>,
 }
 
 /// Builds a snapshot.
