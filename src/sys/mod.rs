@@ -7,6 +7,7 @@ pub mod errno;
 pub mod host;
 pub mod limits;
 pub mod open;
+pub mod pcre2;
 pub mod pid;
 pub mod signal;
 pub mod socket;
