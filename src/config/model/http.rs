@@ -70,7 +70,7 @@ pub struct Listen {
 }
 
 /// One value of `server_name`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerName {
     /// `example.org`, or `""`; lower case.

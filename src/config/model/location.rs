@@ -268,6 +268,8 @@ pub struct NextUpstream {
     pub non_idempotent: bool,
     /// `http_500` and so on.
     pub statuses: Vec<u16>,
+    /// `off`: never, whatever else is named.
+    pub off: bool,
 }
 
 macro_rules! settings {
@@ -350,6 +352,8 @@ settings! {
     resolver_timeout_ms: u64,
     /// `root`; default `html`.
     root: Text,
+    /// `index` files; default `index.html`.
+    index: Vec<Text>,
     /// `proxy_set_header NAME VALUE` lines; default `Host $proxy_host` and `Connection close`.
     proxy_set_header: Vec<(String, Text)>,
     /// `proxy_hide_header` names.

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 pub struct Model {
     /// Main-level directives.
     pub main: Main,
-    /// The `events` block.
-    pub events: Events,
+    /// The `events` block; without one the configuration is refused, as nginx does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<Events>,
     /// The `http` block; without one there is nothing to serve.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,

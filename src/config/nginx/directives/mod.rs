@@ -1,0 +1,68 @@
+//! The directive table, one file a subject.
+
+mod accepted;
+mod core;
+mod health;
+mod http;
+mod listen;
+mod location;
+mod log;
+mod lua;
+mod map;
+mod proxy;
+mod rewrite;
+mod server;
+mod unsupported;
+mod upstream;
+
+use crate::config::nginx::directive::Directive;
+
+/// Every directive that Moongate knows, supported or not.
+pub fn all() -> impl Iterator<Item = &'static Directive> {
+    const TABLES: [&[Directive]; 13] = [
+        core::TABLE,
+        http::TABLE,
+        server::TABLE,
+        location::TABLE,
+        rewrite::TABLE,
+        upstream::TABLE,
+        health::TABLE,
+        proxy::TABLE,
+        map::TABLE,
+        log::TABLE,
+        lua::TABLE,
+        accepted::TABLE,
+        unsupported::TABLE,
+    ];
+    TABLES.into_iter().flatten()
+}
+
+/// The hint for a name without a row whose whole family is refused.
+pub fn unsupported_family(name: &str) -> Option<&'static str> {
+    let mut families = unsupported::FAMILIES.iter();
+    families.find(|(prefix, _)| name.starts_with(prefix)).map(|(_, hint)| *hint)
+}
+
+/// Whether `proxy_pass URL` replaces the request's URI: it has one of its own, and no variables.
+pub fn proxy_pass_has_uri(url: &str) -> bool {
+    proxy::has_uri(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_directive_has_two_rows_for_one_place() {
+        let rows: Vec<_> = all().collect();
+        for (index, row) in rows.iter().enumerate() {
+            for other in &rows[index + 1..] {
+                assert!(
+                    row.name != other.name || row.contexts & other.contexts == 0,
+                    "{} stands twice in the table",
+                    row.name
+                );
+            }
+        }
+    }
+}

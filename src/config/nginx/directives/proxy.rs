@@ -1,0 +1,266 @@
+//! `proxy_pass` and how requests are proxied.
+
+use super::location::replace_content;
+use super::upstream::peer_address;
+use crate::config::model::{NextUpstream, PeerAddress, ProxyPass};
+use crate::config::nginx::directive::{
+    Apply, Arity, Directive, HSL, LOCATION, LOCATION_IF, ONE, Scope, custom, flag, millis, setting,
+};
+use crate::config::nginx::lower::Lower;
+use crate::config::nginx::tree::Node;
+
+pub(super) const TABLE: &[Directive] = &[
+    custom(
+        "proxy_pass",
+        LOCATION | LOCATION_IF,
+        ONE,
+        proxy_pass,
+        "Where requests go: `http://UPSTREAM[/URI]`, variables allowed.",
+    ),
+    custom(
+        "proxy_set_header",
+        HSL,
+        Arity::Exactly(2),
+        set_header,
+        "A request header for the upstream; an empty value removes it.",
+    ),
+    custom("proxy_hide_header", HSL, ONE, hide_header, "A response header kept from clients."),
+    custom("proxy_pass_header", HSL, ONE, pass_header, "A response header let through."),
+    custom("proxy_http_version", HSL, ONE, http_version, "`1.0` (default) or `1.1`."),
+    Directive::new(
+        "proxy_method",
+        HSL,
+        ONE,
+        Apply::Text(setting!(proxy_method)),
+        "The method for the upstream.",
+    ),
+    millis(
+        "proxy_connect_timeout",
+        HSL,
+        setting!(proxy_connect_timeout_ms),
+        "The time to connect; default `60s`.",
+    ),
+    millis(
+        "proxy_send_timeout",
+        HSL,
+        setting!(proxy_send_timeout_ms),
+        "The time between two writes to the upstream; default `60s`.",
+    ),
+    millis(
+        "proxy_read_timeout",
+        HSL,
+        setting!(proxy_read_timeout_ms),
+        "The time between two reads from the upstream; default `60s`.",
+    ),
+    custom(
+        "proxy_next_upstream",
+        HSL,
+        Arity::AtLeast(1),
+        next_upstream,
+        "When the next peer is tried: `error timeout invalid_header http_5xx http_403 http_404 http_429 \
+         non_idempotent off`; default `error timeout`.",
+    ),
+    Directive::new(
+        "proxy_next_upstream_tries",
+        HSL,
+        ONE,
+        Apply::Number32(setting!(proxy_next_upstream_tries)),
+        "Tries in all, 0 for no limit.",
+    ),
+    millis(
+        "proxy_next_upstream_timeout",
+        HSL,
+        setting!(proxy_next_upstream_timeout_ms),
+        "Time for all tries, 0 for no limit.",
+    ),
+    flag(
+        "proxy_intercept_errors",
+        HSL,
+        setting!(proxy_intercept_errors),
+        "Lets `error_page` replace an upstream's answers; default off.",
+    ),
+    flag(
+        "proxy_pass_request_headers",
+        HSL,
+        setting!(proxy_pass_request_headers),
+        "Sends the client's headers; default on.",
+    ),
+    flag(
+        "proxy_pass_request_body",
+        HSL,
+        setting!(proxy_pass_request_body),
+        "Sends the client's body; default on.",
+    ),
+    flag(
+        "proxy_buffering",
+        HSL,
+        setting!(proxy_buffering),
+        "Reads ahead of the client; default on.",
+    ),
+    flag(
+        "proxy_request_buffering",
+        HSL,
+        setting!(proxy_request_buffering),
+        "Reads a request body whole before it is sent; default on.",
+    ),
+    flag(
+        "proxy_ignore_client_abort",
+        HSL,
+        setting!(proxy_ignore_client_abort),
+        "Goes on when the client has left; default off.",
+    ),
+    custom(
+        "proxy_redirect",
+        HSL,
+        Arity::Between(1, 2),
+        redirect,
+        "Changes `Location` and `Refresh` of answers: `default`, `off`, or `FROM TO`.",
+    ),
+];
+
+fn proxy_pass(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let url = lower.text(node, node.arg(0));
+    if let Err(message) = check_url(&url) {
+        lower.fault(node, message);
+    }
+    let slot = match scope {
+        Scope::Location(it) => &mut it.proxy_pass,
+        Scope::LocationIf(it) => &mut it.proxy_pass,
+        _ => return,
+    };
+    lower.once(node, Some(slot), Some(ProxyPass { at: node.at.clone(), url }));
+    replace_content(lower, scope, node);
+}
+
+fn check_url(url: &str) -> Result<(), String> {
+    let lowered = url.to_ascii_lowercase();
+    if lowered.starts_with("https://") {
+        return Err(
+            "\"https://\" in \"proxy_pass\" is not supported by this version of Moongate".into()
+        );
+    }
+    if url.contains('$') {
+        return Ok(());
+    }
+    if !lowered.starts_with("http://") {
+        return Err(format!("invalid URL prefix in \"{url}\"; it begins with http://"));
+    }
+    peer_address(authority(url)).map(|_| ())
+}
+
+/// What stands between `http://` and the URI; for a unix socket `unix:PATH`.
+fn authority(url: &str) -> &str {
+    let rest = url.get("http://".len()..).unwrap_or_default();
+    if let Some(path) = rest.strip_prefix("unix:") {
+        let end = path.find(':').unwrap_or(path.len());
+        return &rest[.."unix:".len() + end];
+    }
+    rest.split(['/', '?']).next().unwrap_or_default()
+}
+
+/// The upstream that a URL without variables names, in lower case.
+pub(super) fn static_upstream(url: &str) -> Option<String> {
+    match peer_address(authority(url)) {
+        Ok(PeerAddress::Host { .. }) if !url.contains('$') => Some(authority(url).to_owned()),
+        _ => None,
+    }
+}
+
+/// Whether `proxy_pass URL` replaces the URI: it has one, and no variables.
+pub(super) fn has_uri(url: &str) -> bool {
+    !url.contains('$')
+        && url.get("http://".len()..).is_some_and(|it| it.len() > authority(url).len())
+}
+
+fn set_header(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let value = lower.text(node, node.arg(1));
+    if let Some(settings) = scope.settings() {
+        let list = settings.proxy_set_header.get_or_insert_with(Vec::new);
+        list.push((node.arg(0).to_owned(), value));
+    }
+}
+
+fn hide_header(_: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    if let Some(settings) = scope.settings() {
+        let list = settings.proxy_hide_header.get_or_insert_with(Vec::new);
+        list.push(node.arg(0).to_owned());
+    }
+}
+
+fn pass_header(_: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    if let Some(settings) = scope.settings() {
+        let list = settings.proxy_pass_header.get_or_insert_with(Vec::new);
+        list.push(node.arg(0).to_owned());
+    }
+}
+
+fn http_version(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let value = match node.arg(0) {
+        "1.0" => 10,
+        "1.1" => 11,
+        text => {
+            let help = "it must be \"1.0\" or \"1.1\"";
+            return lower.fault(node, format!("invalid value \"{text}\"; {help}"));
+        }
+    };
+    lower.once(node, scope.settings().map(|it| &mut it.proxy_http_version), Some(value));
+}
+
+fn next_upstream(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let mut next = NextUpstream::default();
+    for text in node.texts() {
+        match text {
+            "error" => next.error = true,
+            "timeout" => next.timeout = true,
+            "invalid_header" => next.invalid_header = true,
+            "non_idempotent" => next.non_idempotent = true,
+            "http_500" | "http_502" | "http_503" | "http_504" | "http_403" | "http_404"
+            | "http_429" => next.statuses.extend(text[5..].parse::<u16>()),
+            "updating" => {}
+            "off" => next.off = true,
+            _ => return lower.fault(node, format!("invalid value \"{text}\"")),
+        }
+    }
+    lower.once(node, scope.settings().map(|it| &mut it.proxy_next_upstream), Some(next));
+}
+
+/// nginx's rules: `off` once and alone, `default` behind a `proxy_pass` without variables.
+fn redirect(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let url = match scope {
+        Scope::Location(it) => it.proxy_pass.as_ref().map(|it| it.url.clone()),
+        _ => None,
+    };
+    let off = node.arg(0) == "off";
+    let pair = match (node.arg(0), node.args.len()) {
+        ("off", 1) => None,
+        ("default", 1) => match url {
+            None => {
+                let place = "should be placed after the \"proxy_pass\" directive";
+                return lower.fault(node, format!("\"proxy_redirect default\" {place}"));
+            }
+            Some(url) if url.contains('$') => {
+                return lower.fault(
+                    node,
+                    "\"proxy_redirect default\" cannot be used with \"proxy_pass\" directive with \
+                     variables",
+                );
+            }
+            Some(_) => None,
+        },
+        (text, 1) => {
+            let help = "write off, default, or FROM TO";
+            return lower.fault(node, format!("invalid parameter \"{text}\"; {help}"));
+        }
+        (from, _) => {
+            let from = if from.starts_with('~') { from.to_owned() } else { lower.text(node, from) };
+            Some((from, lower.text(node, node.arg(1))))
+        }
+    };
+    let Some(settings) = scope.settings() else { return };
+    match &mut settings.proxy_redirect {
+        Some(list) if list.is_empty() || (off && node.args.len() == 1) => lower.duplicate(node),
+        Some(list) => list.push(pair),
+        slot if off && node.args.len() == 1 => *slot = Some(Vec::new()),
+        slot => *slot = Some(vec![pair]),
+    }
+}
