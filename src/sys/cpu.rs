@@ -10,7 +10,7 @@ pub fn thread_time() -> Duration {
 }
 
 /// CPU time that all threads of the process have used, ended ones included.
-pub fn process_time() -> Duration {
+pub fn time_of_all_threads() -> Duration {
     read(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default()
 }
 
@@ -84,7 +84,7 @@ mod tests {
         let (clock, then) = receive.recv().unwrap();
         assert!(then >= Duration::from_millis(3));
         assert!(clock.time().unwrap() >= then);
-        assert!(process_time() >= then);
+        assert!(time_of_all_threads() >= then);
         drop(finish);
         thread.join().unwrap();
     }

@@ -64,7 +64,7 @@ fn fork_twice() -> Result<Ready, Failure> {
 }
 
 fn fork() -> Result<i32, Failure> {
-    // SAFETY: `detach` saw that there is one thread, so the child lacks nothing that the parent had.
+    // SAFETY: `detach` saw that there is one thread: the child lacks nothing that the parent had.
     match unsafe { libc::fork() } {
         -1 => Err(Failure::last("fork()")),
         pid => Ok(pid),

@@ -1,0 +1,391 @@
+//! The catalog: every metric once, with its name, kind, labels and meaning.
+
+use super::requests::RequestFamilies;
+use super::sharded::{ShardedCounter, ShardedGauge};
+use crate::clock;
+use crate::sys;
+use prometheus::core::{Collector, Desc};
+use prometheus::{
+    Counter, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+/// What a metric's value means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only rises, until the process ends.
+    Counter,
+    /// It is what it is now.
+    Gauge,
+    /// Counts by size.
+    Histogram,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// A row of the catalog.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its labels' names.
+    pub labels: &'static [&'static str],
+    /// What it says, one sentence.
+    pub help: &'static str,
+}
+
+impl Metric {
+    fn opts(&self) -> Opts {
+        Opts::new(self.name, self.help)
+    }
+
+    fn desc(&self) -> Desc {
+        let labels = self.labels.iter().map(|it| (*it).to_owned()).collect();
+        Desc::new(self.name.to_owned(), self.help.to_owned(), labels, HashMap::new())
+            .expect("the catalog's names are valid")
+    }
+}
+
+/// The two metrics of [`RequestFamilies`].
+const REQUESTS: [Metric; 2] = [
+    Metric {
+        name: "http_requests_total",
+        kind: Kind::Counter,
+        labels: &["server", "location", "upstream", "canary_version", "code"],
+        help: "Requests answered, by status code.",
+    },
+    Metric {
+        name: "http_request_duration_seconds",
+        kind: Kind::Histogram,
+        labels: &["server", "location", "upstream", "canary_version", "code_class"],
+        help: "Time from a request's first byte to the end of its response.",
+    },
+];
+
+/// A type of metric that a row can have.
+trait Built: Sized {
+    const KIND: Kind;
+    fn build(metric: &Metric) -> Self;
+}
+
+macro_rules! built {
+    ($($type:ty: $kind:ident, |$metric:ident| $made:expr;)*) => {$(
+        impl Built for $type {
+            const KIND: Kind = Kind::$kind;
+            fn build($metric: &Metric) -> Self {
+                $made
+            }
+        }
+    )*};
+}
+
+const VALID: &str = "the catalog's names are valid";
+
+built! {
+    ShardedCounter: Counter, |it| ShardedCounter::new(it.desc());
+    ShardedGauge: Gauge, |it| ShardedGauge::new(it.desc());
+    IntCounter: Counter, |it| IntCounter::with_opts(it.opts()).expect(VALID);
+    IntGauge: Gauge, |it| IntGauge::with_opts(it.opts()).expect(VALID);
+    Counter: Counter, |it| Counter::with_opts(it.opts()).expect(VALID);
+    Gauge: Gauge, |it| Gauge::with_opts(it.opts()).expect(VALID);
+    IntCounterVec: Counter, |it| IntCounterVec::new(it.opts(), it.labels).expect(VALID);
+    IntGaugeVec: Gauge, |it| IntGaugeVec::new(it.opts(), it.labels).expect(VALID);
+}
+
+macro_rules! catalog {
+    ($($field:ident: $type:ty = $name:literal [$($label:literal),*] $help:literal;)*) => {
+        /// All metrics, as handles to count with.
+        #[derive(Clone, Debug)]
+        pub struct Catalog {
+            registry: Registry,
+            /// Requests; see [`RequestFamilies::series`].
+            pub requests: RequestFamilies,
+            $(#[doc = $help] pub $field: $type,)*
+        }
+
+        impl Catalog {
+            /// A catalog in which nothing is counted yet.
+            pub fn new() -> Self {
+                let [total, duration] = REQUESTS.map(|it| it.desc());
+                let new = Self {
+                    registry: Registry::new(),
+                    requests: RequestFamilies::new(total, duration),
+                    $($field: {
+                        let labels: &[&str] = &[$($label),*];
+                        let kind = <$type as Built>::KIND;
+                        Built::build(&Metric { name: $name, kind, labels, help: $help })
+                    },)*
+                };
+                new.register(&new.requests);
+                $(new.register(&new.$field);)*
+                new
+            }
+        }
+
+        /// Every metric.
+        pub const METRICS: &[Metric] = &[
+            REQUESTS[0],
+            REQUESTS[1],
+            $(Metric {
+                name: $name,
+                kind: <$type as Built>::KIND,
+                labels: &[$($label),*],
+                help: $help,
+            },)*
+        ];
+    };
+}
+
+catalog! {
+    requests_in_flight: ShardedGauge = "moongate_requests_in_flight" []
+        "Requests that are being served.";
+    connections_accepted: ShardedCounter = "moongate_connections_accepted_total" []
+        "Client connections accepted.";
+    connections_active: ShardedGauge = "moongate_connections_active" []
+        "Client connections that are open, idle ones included.";
+    workers: IntGauge = "moongate_workers" []
+        "Worker threads that accept connections.";
+    peer_up: IntGaugeVec = "moongate_upstream_peer_up" ["upstream", "peer"]
+        "1 while the peer is in the rotation, 0 while it is down.";
+    peer_requests: IntCounterVec = "moongate_upstream_peer_requests_total" ["upstream", "peer"]
+        "Requests sent to the peer, retries included.";
+    peer_fails: IntCounterVec = "moongate_upstream_peer_fails_total" ["upstream", "peer"]
+        "Attempts that count against the peer under max_fails.";
+    peer_active: IntGaugeVec = "moongate_upstream_peer_active_connections" ["upstream", "peer"]
+        "Requests that the peer is answering.";
+    health_checks: IntCounterVec =
+        "moongate_health_checks_total" ["upstream", "peer", "result"]
+        "Active health checks by result: pass or fail.";
+    upstream_retries: IntCounterVec = "moongate_upstream_retries_total" ["upstream"]
+        "Requests passed on to another peer after a failed attempt.";
+    lua_errors: IntCounterVec = "moongate_lua_errors_total" ["phase"]
+        "Lua handlers that ended with an error, by phase.";
+    lua_budget_kills: IntCounter = "moongate_lua_budget_kills_total" []
+        "Lua handlers ended because they used up their CPU time.";
+    lua_vms: IntGauge = "moongate_lua_vms" []
+        "Lua VMs that are alive; after a reload the old ones stay until their last request ends.";
+    log_lines: IntCounterVec = "moongate_log_lines_total" ["level"]
+        "Lines of error logs, by level.";
+    log_lines_dropped: IntCounter = "moongate_log_lines_dropped_total" []
+        "Lines of all logs that were lost because their file or server did not take them.";
+    config_generation: IntGauge = "moongate_config_generation" []
+        "The number of the configuration that is served.";
+    config_reloads: IntCounterVec = "moongate_config_reloads_total" ["result"]
+        "Reloads by result: success or failure.";
+    config_last_reload_successful: IntGauge = "moongate_config_last_reload_successful" []
+        "1 if the last reload took, 0 if it was refused.";
+    config_last_reload_success_time: Gauge =
+        "moongate_config_last_reload_success_timestamp_seconds" []
+        "When the configuration that is served was taken, in seconds since 1970.";
+    build: IntGaugeVec = "moongate_build_info" ["version"]
+        "Always 1; the version is its label.";
+    process_cpu: Counter = "process_cpu_seconds_total" []
+        "CPU time used, in user and system mode.";
+    process_resident_memory: IntGauge = "process_resident_memory_bytes" []
+        "Resident memory.";
+    process_open_fds: IntGauge = "process_open_fds" []
+        "Open file descriptors.";
+    process_max_fds: IntGauge = "process_max_fds" []
+        "Most file descriptors that may be open.";
+    process_start_time: Gauge = "process_start_time_seconds" []
+        "When the process started, in seconds since 1970.";
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One peer's handles. What they say lives in the upstream's own state and is copied here when
+/// somebody asks.
+#[derive(Clone, Debug)]
+pub struct PeerMetrics {
+    /// Of `moongate_upstream_peer_up`.
+    pub up: IntGauge,
+    /// Of `moongate_upstream_peer_requests_total`; see [`raise_to`].
+    pub requests: IntCounter,
+    /// Of `moongate_upstream_peer_fails_total`; see [`raise_to`].
+    pub fails: IntCounter,
+    /// Of `moongate_upstream_peer_active_connections`.
+    pub active: IntGauge,
+}
+
+impl Catalog {
+    /// The handles of `peer` in `upstream`.
+    pub fn peer(&self, upstream: &str, peer: &str) -> PeerMetrics {
+        let labels = [upstream, peer];
+        PeerMetrics {
+            up: self.peer_up.with_label_values(&labels),
+            requests: self.peer_requests.with_label_values(&labels),
+            fails: self.peer_fails.with_label_values(&labels),
+            active: self.peer_active.with_label_values(&labels),
+        }
+    }
+
+    /// Shows a peer no longer that the configuration or the resolver took away.
+    pub fn forget_peer(&self, upstream: &str, peer: &str) {
+        // One that was never shown is an error to the crate, not to us.
+        let labels = [upstream, peer];
+        let _ = self.peer_up.remove_label_values(&labels);
+        let _ = self.peer_requests.remove_label_values(&labels);
+        let _ = self.peer_fails.remove_label_values(&labels);
+        let _ = self.peer_active.remove_label_values(&labels);
+        for result in ["pass", "fail"] {
+            let _ = self.health_checks.remove_label_values(&[upstream, peer, result]);
+        }
+    }
+
+    /// Notes the end of a reload (or of the start) that gave `generation`; `None`: it was refused.
+    pub fn reloaded(&self, generation: Option<u64>) {
+        let result = if generation.is_some() { "success" } else { "failure" };
+        self.config_reloads.with_label_values(&[result]).inc();
+        self.config_last_reload_successful.set(i64::from(generation.is_some()));
+        if let Some(generation) = generation {
+            self.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+            self.config_last_reload_success_time.set(seconds(clock::unix_ms()));
+        }
+    }
+
+    /// Prometheus's text format, version 0.0.4.
+    pub fn text(&self) -> String {
+        self.sample_process_usage();
+        let mut text = String::new();
+        // Writing to a string cannot fail, and every family has a metric.
+        if let Err(fault) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            debug_assert!(false, "{fault}");
+        }
+        text
+    }
+
+    fn register<C: Collector + Clone + 'static>(&self, collector: &C) {
+        let registered = self.registry.register(Box::new(collector.clone()));
+        registered.expect("no two rows of the catalog have one name");
+    }
+
+    fn sample_process_usage(&self) {
+        self.build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let used = sys::cpu::time_of_all_threads().as_secs_f64();
+        self.process_cpu.inc_by((used - self.process_cpu.get()).max(0.0));
+        let bytes = |it: u64| i64::try_from(it).unwrap_or(i64::MAX);
+        self.process_resident_memory.set(bytes(sys::cpu::resident_bytes()));
+        self.process_open_fds.set(bytes(sys::cpu::open_fds()));
+        let most = sys::limits::nofile().map_or(0, |it| it.soft);
+        self.process_max_fds.set(bytes(most));
+        self.process_start_time.set(seconds(started_ms()));
+    }
+}
+
+/// When the process asked for the time first.
+fn started_ms() -> u64 {
+    static STARTED: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    *STARTED.get_or_init(|| clock::unix_ms().saturating_sub(clock::monotonic().as_ms()))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus tells time in doubles")]
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+/// Makes `counter` show `total`, a count that is kept elsewhere; it never goes back.
+pub fn raise_to(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+/// The reference of all metrics as a Markdown table.
+pub fn reference() -> String {
+    let mut text = String::from("| metric | kind | labels | meaning |\n|---|---|---|---|\n");
+    for Metric { name, kind, labels, help } in METRICS {
+        let labels: Vec<_> = labels.iter().map(|it| format!("`{it}`")).collect();
+        let (kind, labels) = (kind.name(), labels.join(", "));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {help} |");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_prometheus_s_rules() {
+        for Metric { name, kind, labels, help } in METRICS {
+            let is_snake = |it: &str| it.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            assert!(is_snake(name) && labels.iter().all(|it| is_snake(it)), "{name}");
+            assert_eq!(*kind == Kind::Counter, name.ends_with("_total"), "{name}");
+            assert!(help.ends_with('.') && !help.contains('|'), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_reference_has_a_row_a_metric() {
+        let text = reference();
+        assert_eq!(text.lines().count(), METRICS.len() + 2);
+        let row = "| `moongate_lua_errors_total` | counter | `phase` | Lua handlers that ended";
+        assert!(text.contains(row));
+    }
+
+    #[test]
+    fn metrics_without_labels_are_there_from_the_start() {
+        let catalog = Catalog::new();
+        catalog.connections_accepted.inc();
+        let text = catalog.text();
+        for metric in METRICS.iter().filter(|it| it.labels.is_empty()) {
+            let line = format!("\n{} ", metric.name);
+            assert!(text.contains(&line), "{}", metric.name);
+        }
+        assert!(text.contains("# TYPE moongate_connections_accepted_total counter\n"));
+        assert!(text.contains("\nmoongate_connections_accepted_total 1\n"));
+        assert!(text.contains("\nmoongate_build_info{version=\""));
+    }
+
+    #[test]
+    fn label_values_are_escaped() {
+        let catalog = Catalog::new();
+        catalog.peer("a\"b\\", "c\nd").up.set(1);
+        let line = r#"moongate_upstream_peer_up{peer="c\nd",upstream="a\"b\\"} 1"#;
+        assert!(catalog.text().contains(line), "{}", catalog.text());
+    }
+
+    #[test]
+    fn a_peer_can_be_forgotten() {
+        let catalog = Catalog::new();
+        let peer = catalog.peer("backend", "127.0.0.1:80");
+        raise_to(&peer.requests, 5);
+        raise_to(&peer.requests, 3);
+        assert_eq!(peer.requests.get(), 5);
+        assert!(catalog.text().contains("127.0.0.1:80"));
+        catalog.forget_peer("backend", "127.0.0.1:80");
+        assert!(!catalog.text().contains("127.0.0.1:80"));
+    }
+
+    #[test]
+    fn reloads_leave_their_result() {
+        clock::testing::freeze(1_795_435_200_500);
+        let catalog = Catalog::new();
+        catalog.reloaded(Some(7));
+        catalog.reloaded(None);
+        let text = catalog.text();
+        for line in [
+            "moongate_config_generation 7",
+            "moongate_config_last_reload_successful 0",
+            "moongate_config_last_reload_success_timestamp_seconds 1795435200.5",
+            "moongate_config_reloads_total{result=\"failure\"} 1",
+            "moongate_config_reloads_total{result=\"success\"} 1",
+        ] {
+            assert!(text.contains(&format!("\n{line}\n")), "{line} is not in\n{text}");
+        }
+    }
+}
