@@ -1,6 +1,42 @@
-//! What one active check knows of one peer: thresholds and the last result. Pure.
+//! An active check as configured, and what it knows of one peer: thresholds and the last result.
 
+use super::expect::Expect;
+use crate::config::diagnostic::{At, Diagnostics};
+use crate::config::model;
+use crate::config::model::HealthKind;
 use serde::Serialize;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// A `health_check` with what its probes need compiled.
+#[derive(Debug)]
+pub(super) struct Check {
+    /// Equal for checks that ask the same in the same way, wherever they are written.
+    pub(super) key: u64,
+    pub(super) settings: model::HealthCheck,
+    pub(super) expect: Expect,
+}
+
+impl Check {
+    /// Compiles `settings`; a pattern that does not compile is a fault.
+    pub(super) fn new(settings: &model::HealthCheck, diagnostics: &mut Diagnostics) -> Self {
+        let nowhere = model::HealthCheck { at: At::default(), ..settings.clone() };
+        let mut hasher = DefaultHasher::new();
+        format!("{nowhere:?}").hash(&mut hasher);
+        let expect = match &settings.kind {
+            HealthKind::Http { expect, .. } => Expect::new(expect).unwrap_or_else(|fault| {
+                diagnostics.fault(&settings.at, fault);
+                Expect::default()
+            }),
+            HealthKind::Tcp | HealthKind::Grpc { .. } => Expect::default(),
+        };
+        Self { key: hasher.finish(), settings: settings.clone(), expect }
+    }
+
+    /// How many probes in a row change the verdict.
+    pub(super) fn thresholds(&self) -> Thresholds {
+        Thresholds { fails: self.settings.fails.max(1), passes: self.settings.passes.max(1) }
+    }
+}
 
 /// One `health_check` of one peer.
 #[derive(Clone, Debug)]
@@ -117,5 +153,52 @@ impl CheckState {
                 Some(Transition::Unhealthy { error, failed, fails })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BAD: Result<(), &str> = Err("503");
+
+    fn run(state: &mut CheckState, results: &[Result<(), &str>]) -> String {
+        let thresholds = Thresholds { fails: 3, passes: 2 };
+        let mut seen = String::new();
+        for (now, result) in results.iter().enumerate() {
+            let result = result.map_err(str::to_owned);
+            seen.push(match state.step(result, thresholds, now as u64, 1) {
+                None => '.',
+                Some(Transition::Healthy) => 'H',
+                Some(Transition::Unhealthy { failed, fails, error }) => {
+                    assert_eq!((failed, fails, error.as_str()), (3, 3, "503"));
+                    'U'
+                }
+            });
+        }
+        seen
+    }
+
+    #[test]
+    fn thresholds_count_results_in_a_row_and_each_change_is_told_once() {
+        let mut state = CheckState::new(1, false);
+        assert!(state.is_healthy());
+        let flapping = [BAD, BAD, Ok(()), BAD, BAD, BAD, BAD, Ok(()), BAD, Ok(()), Ok(()), Ok(())];
+        assert_eq!(run(&mut state, &flapping), ".....U....H.");
+        let status = state.status();
+        assert_eq!((status.probes, status.failures, status.unhealthy), (12, 7, 1));
+        assert_eq!((status.last_passed, status.last_at_ms), (Some(true), Some(11)));
+        assert_eq!(status.last_error.as_deref(), Some("503"));
+    }
+
+    #[test]
+    fn a_mandatory_check_waits_for_one_pass() {
+        let mut state = CheckState::new(1, true);
+        assert!(state.is_waiting() && !state.is_healthy());
+        assert_eq!(run(&mut state, &[Ok(())]), "H");
+        assert!(!state.is_waiting() && state.is_healthy());
+
+        let mut state = CheckState::new(1, true);
+        assert_eq!(run(&mut state, &[BAD, BAD, BAD, Ok(()), Ok(())]), "..U.H");
     }
 }

@@ -2,7 +2,9 @@
 
 use super::{Addresses, Group, Groups, Registry};
 use crate::config::diagnostic::Diagnostics;
-use crate::config::model::{Balance, Peer, PeerAddress, Upstream};
+use crate::config::model::{
+    Balance, HealthCheck, HealthKind, HealthMatch, Peer, PeerAddress, Upstream,
+};
 use std::sync::Arc;
 
 /// An `upstream` block: `server("127.0.0.1:80 weight=5 backup")` lines.
@@ -64,4 +66,26 @@ pub(super) fn load(registry: &Registry, upstreams: &[Upstream]) -> Arc<Groups> {
 pub(super) fn group(balance: Balance, servers: &[&str]) -> Arc<Group> {
     let groups = load(&Registry::new(), &[upstream("x", balance, servers)]);
     Arc::clone(groups.get("x").unwrap())
+}
+
+/// An HTTP check of `/health` with these headers.
+pub(super) fn http_check(headers: &[(&str, &str)], expect: HealthMatch) -> HealthCheck {
+    let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    let uri = "/health".to_owned();
+    check(HealthKind::Http { uri, headers: headers.collect(), expect })
+}
+
+/// A check that asks `kind` with short patience.
+pub(super) fn check(kind: HealthKind) -> HealthCheck {
+    HealthCheck {
+        at: Default::default(),
+        kind,
+        interval_ms: 1,
+        jitter_ms: 0,
+        timeout_ms: 2000,
+        fails: 1,
+        passes: 1,
+        port: None,
+        mandatory: false,
+    }
 }

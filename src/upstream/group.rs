@@ -1,5 +1,6 @@
 //! A group of peers under one name, as a snapshot sees it.
 
+use super::check::{Check, CheckState, CheckStatus};
 use super::peer::{Peer, PeerAddr, PeerState};
 use super::ring::Ring;
 use crate::config::model;
@@ -115,6 +116,7 @@ pub struct Group {
     pub(super) identity: Arc<Identity>,
     /// The model that it was built from: to build it again when names resolve anew, and to probe.
     pub(super) upstream: model::Upstream,
+    pub(super) checks: Vec<Arc<Check>>,
 }
 
 impl Group {
@@ -123,6 +125,7 @@ impl Group {
         explicit: bool,
         identity: Arc<Identity>,
         peers: PeerSet,
+        checks: Vec<Arc<Check>>,
     ) -> Self {
         Self {
             name: Arc::from(upstream.name.as_str()),
@@ -132,6 +135,7 @@ impl Group {
             explicit,
             identity,
             upstream,
+            checks,
         }
     }
 
@@ -156,13 +160,37 @@ impl Group {
         });
         let set = PeerSet::new(peers.collect(), Algorithm::RoundRobin);
         let upstream = implicit_model(name, Vec::new());
-        Self::new(upstream, false, Arc::new(Identity { id: 0 }), set)
+        Self::new(upstream, false, Arc::new(Identity { id: 0 }), set, Vec::new())
     }
 
     /// How many tries a request has before `proxy_next_upstream_tries`: one for each peer that is
     /// not `down`, backups included; one for a group of a single peer.
     pub fn tries(&self) -> u32 {
         self.peers.load().tries
+    }
+
+    /// Gives the peers the states of this group's checks, and takes those of other checks away.
+    pub(super) fn arrange_checks(&self) {
+        for peer in self.peers.load().iter() {
+            let mut states = peer.state.checks.lock();
+            states.retain(|state| self.checks.iter().any(|check| check.key == state.key));
+            for check in &self.checks {
+                if !states.iter().any(|state| state.key == check.key) {
+                    states.push(CheckState::new(check.key, check.settings.mandatory));
+                }
+            }
+            peer.state.set_unhealthy(states.iter().any(|state| !state.is_healthy()));
+        }
+    }
+
+    /// What is known of `peer` by each check, in the order of the checks.
+    pub(super) fn check_status(&self, peer: &Peer) -> Vec<CheckStatus> {
+        let states = peer.state.checks.lock();
+        let of = |check: &Arc<Check>| {
+            let state = states.iter().find(|state| state.key == check.key);
+            state.map(|state| state.status().clone()).unwrap_or_default()
+        };
+        self.checks.iter().map(of).collect()
     }
 }
 

@@ -2,13 +2,17 @@
 
 pub mod balance;
 pub mod check;
+mod expect;
 #[cfg(test)]
 mod fixture;
 pub mod group;
+pub mod health;
 pub mod peer;
 pub mod registry;
 pub mod retry;
 mod ring;
+
+pub mod status;
 
 pub use balance::{NoPeer, Picker, Tried};
 pub use group::{Algorithm, Group, Keepalive, PeerSet};

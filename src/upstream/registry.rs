@@ -1,5 +1,6 @@
 //! Live state by name, outside any snapshot: a reload keeps what is known of the peers that stay.
 
+use super::check::Check;
 use super::group::{Algorithm, Group, Identity, PeerSet, implicit_model};
 use super::peer::{Peer, PeerAddr, PeerState};
 use crate::config::diagnostic::{At, Diagnostics};
@@ -130,7 +131,9 @@ impl Registry {
         let key = upstream.name.to_ascii_lowercase();
         let identity = self.known.lock().identity(&key);
         if let Some(set) = self.peer_set(&upstream, &identity, addresses, diagnostics) {
-            let group = Group::new(upstream, explicit, identity, set);
+            let checks = upstream.health_checks.iter();
+            let checks = checks.map(|it| Arc::new(Check::new(it, diagnostics))).collect();
+            let group = Group::new(upstream, explicit, identity, set, checks);
             groups.by_name.insert(key, Arc::new(group));
         }
     }
@@ -186,6 +189,9 @@ impl Registry {
     /// Puts `groups` in force: status, probes and name refresh follow them from now on. State that
     /// no snapshot uses any more is forgotten.
     pub fn commit(&self, groups: Arc<Groups>) {
+        for group in groups.iter() {
+            group.arrange_checks();
+        }
         self.current.store(groups);
         let mut known = self.known.lock();
         known.groups.retain(|_, identity| identity.strong_count() > 0);
@@ -217,6 +223,7 @@ impl Registry {
             return false;
         }
         group.peers.store(Arc::new(set));
+        group.arrange_checks();
         self.generation.send_modify(|generation| *generation += 1);
         true
     }
