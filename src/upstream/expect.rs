@@ -1,31 +1,23 @@
 //! What a good answer to an HTTP probe is: the `match` block.
 
 use crate::config::model::HealthMatch;
-use std::fmt;
-
-/// A compiled regular expression.
-type Pattern = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+use crate::regex::Regex;
 
 /// A compiled `match` block; by default 200 to 399.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Expect {
     statuses: Vec<(u16, u16)>,
     statuses_negated: bool,
     headers: Vec<(String, HeaderTest)>,
-    body: Option<(bool, Pattern)>,
+    body: Option<(bool, Regex)>,
 }
 
 /// What a header must be.
+#[derive(Debug)]
 enum HeaderTest {
     Present(bool),
     Equals(bool, String),
-    Matches(bool, Pattern),
-}
-
-impl fmt::Debug for Expect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Expect").field("statuses", &self.statuses).finish_non_exhaustive()
-    }
+    Matches(bool, Regex),
 }
 
 impl Expect {
@@ -79,7 +71,9 @@ impl Expect {
                 HeaderTest::Equals(wanted, value) => {
                     values.any(|it| it == value.as_bytes()) == *wanted
                 }
-                HeaderTest::Matches(wanted, pattern) => values.any(pattern) == *wanted,
+                HeaderTest::Matches(wanted, pattern) => {
+                    values.any(|it| pattern.is_match(it)) == *wanted
+                }
             };
             if !is_good {
                 return Err(format!("{status}, header \"{name}\" does not match"));
@@ -91,7 +85,7 @@ impl Expect {
     /// Judges a response's body.
     pub(super) fn judge_body(&self, body: &[u8]) -> Result<(), String> {
         match &self.body {
-            Some((wanted, pattern)) if pattern(body) != *wanted => {
+            Some((wanted, pattern)) if pattern.is_match(body) != *wanted => {
                 Err("the body does not match".to_owned())
             }
             _ => Ok(()),
@@ -99,7 +93,6 @@ impl Expect {
     }
 }
 
-/// The seam to the regular expressions' engine.
-fn compile(pattern: &str) -> Result<Pattern, String> {
-    Err(format!("regular expression \"{pattern}\" in match cannot be compiled in this build"))
+fn compile(pattern: &str) -> Result<Regex, String> {
+    Regex::new(pattern.as_bytes(), false).map_err(|error| error.to_string())
 }

@@ -141,7 +141,7 @@ impl Job {
 
     fn tell(&self, transition: &Transition) {
         let (peer, upstream) = (&self.peer.address_text, &self.upstream);
-        let log = crate::log::at_process_level();
+        let log = crate::log::main_log();
         match transition {
             Transition::Healthy => log.say(
                 Level::Notice,

@@ -12,6 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
+/// What `match` sees of a body.
+const MAX_PART: usize = 256 * 1024;
+
 async fn listen() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -128,6 +131,42 @@ async fn match_judges_statuses_and_headers() {
     let other = HealthMatch { headers: vec![rule("B", "=", "2")], ..good };
     let error = "418, header \"B\" does not match".to_owned();
     assert_eq!(ask_http(answer, other).await.0, Err(error));
+}
+
+#[tokio::test]
+async fn match_reads_at_most_256_kib_of_the_body_however_it_is_framed() {
+    let body = |pattern: &str, wanted| HealthMatch {
+        body: Some((wanted, pattern.to_owned())),
+        ..HealthMatch::default()
+    };
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+        3;x=y\r\nall\r\n5\r\n well\r\n0\r\n\r\n";
+    assert_eq!(ask_http(chunked, body("^all well$", true)).await.0, Ok(()));
+    let unmatched = Err("the body does not match".to_owned());
+    assert_eq!(ask_http(chunked, body("well", false)).await.0, unmatched);
+    let sized = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nall well";
+    assert_eq!(ask_http(sized, body("^all$", true)).await.0, Ok(()));
+    let open = format!("HTTP/1.0 200 OK\r\n\r\n{}end", "a".repeat(MAX_PART - 3));
+    assert_eq!(ask_http(&open, body("end$", true)).await.0, Ok(()));
+    let longer = format!("HTTP/1.0 200 OK\r\n\r\n{}end", "a".repeat(MAX_PART));
+    assert_eq!(ask_http(&longer, body("end", true)).await.0, unmatched);
+    let torn = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nall";
+    let cut = Err("the connection was closed before the body's end".to_owned());
+    assert_eq!(ask_http(torn, body("all", true)).await.0, cut);
+    let garbled = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nallx\r\n";
+    assert_eq!(ask_http(garbled, body("all", true)).await.0, Err("invalid chunk".to_owned()));
+}
+
+#[test]
+fn a_pattern_that_does_not_compile_is_a_fault_at_its_line() {
+    let rules = HealthMatch { body: Some((true, "(".to_owned())), ..HealthMatch::default() };
+    let mut upstream = fixture::upstream("x", Balance::RoundRobin, &["127.0.0.1:80"]);
+    upstream.health_checks.push(http_check(&[], rules));
+    upstream.health_checks[0].at = At::new("nginx.conf", 7);
+    let mut diagnostics = crate::config::diagnostic::Diagnostics::default();
+    Registry::new().build(&[upstream], &[], &Default::default(), &mut diagnostics);
+    let text = diagnostics.to_string();
+    assert!(text.starts_with("nginx.conf:7: pcre2_compile() failed: "), "{text}");
 }
 
 #[tokio::test]
