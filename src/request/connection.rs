@@ -1,8 +1,13 @@
 //! A client's connection, as its requests see it.
 
 use crate::clock::Tick;
+use pingora::http::ResponseHeader;
+use pingora::protocols::Digest;
+use pingora::protocols::raw_connect::ProxyDigest;
+use send_wrapper::SendWrapper;
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// One end of a connection.
@@ -62,4 +67,47 @@ pub struct Connection {
     pub worker: usize,
     /// Over TLS.
     pub is_tls: bool,
+}
+
+impl Connection {
+    /// What the accept loop's stream gives to pingora, so that the requests on it find their
+    /// connection again by [`Connection::of`].
+    pub fn carried(self: &Rc<Self>) -> Option<Arc<ProxyDigest>> {
+        // pingora has one free place in its digest, meant for a CONNECT proxy's response.
+        let unused = Box::new(ResponseHeader::build(200, None).ok()?);
+        let carried = Box::new(SendWrapper::new(Rc::clone(self)));
+        Some(Arc::new(ProxyDigest::new(unused, Some(carried))))
+    }
+
+    /// The connection that the stream of a request carries. On its own worker only.
+    pub fn of(digest: &Digest) -> Option<Rc<Self>> {
+        let carried = digest.proxy_digest.as_ref()?.user_data.as_ref()?;
+        let connection = carried.downcast_ref::<SendWrapper<Rc<Self>>>()?;
+        Some(Rc::clone(connection))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn requests_find_their_connection() {
+        let client = Address::Inet(SocketAddr::from((Ipv4Addr::LOCALHOST, 4711)));
+        let connection = Rc::new(Connection {
+            serial: 7,
+            server: client.clone(),
+            client,
+            listener: "127.0.0.1:80".into(),
+            accepted: Tick::from_us(1),
+            requests: Cell::new(0),
+            worker: 0,
+            is_tls: false,
+        });
+        let digest = Digest { proxy_digest: connection.carried(), ..Digest::default() };
+        Connection::of(&digest).unwrap().requests.set(1);
+        assert_eq!(connection.requests.get(), 1);
+        assert!(Connection::of(&Digest::default()).is_none());
+    }
 }
