@@ -260,7 +260,7 @@ impl Catalog {
 
     /// Prometheus's text format, version 0.0.4.
     pub fn text(&self) -> String {
-        self.sample_process_usage();
+        self.sample_usage();
         let mut text = String::new();
         // Writing to a string cannot fail, and every family has a metric.
         if let Err(fault) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
@@ -274,7 +274,7 @@ impl Catalog {
         registered.expect("no two rows of the catalog have one name");
     }
 
-    fn sample_process_usage(&self) {
+    fn sample_usage(&self) {
         self.build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let used = sys::cpu::time_of_all_threads().as_secs_f64();
         self.process_cpu.inc_by((used - self.process_cpu.get()).max(0.0));
@@ -283,14 +283,8 @@ impl Catalog {
         self.process_open_fds.set(bytes(sys::cpu::open_fds()));
         let most = sys::limits::nofile().map_or(0, |it| it.soft);
         self.process_max_fds.set(bytes(most));
-        self.process_start_time.set(seconds(started_ms()));
+        self.process_start_time.set(seconds(sys::cpu::started_unix_ms()));
     }
-}
-
-/// When the process asked for the time first.
-fn started_ms() -> u64 {
-    static STARTED: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
-    *STARTED.get_or_init(|| clock::unix_ms().saturating_sub(clock::monotonic().as_ms()))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus tells time in doubles")]

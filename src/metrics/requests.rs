@@ -280,10 +280,13 @@ pub struct SeriesKey {
 /// Series a location may keep in a cache: its upstreams times their versions.
 const CACHED: usize = 64;
 
+/// The series of one location, by the numbers of upstream and version; most have one or two.
+type OfLocation = SmallVec<[(u32, u32, Arc<RequestMetrics>); 2]>;
+
 /// A worker's way from numbers to series. Numbers are a snapshot's: one cache a snapshot.
 #[derive(Debug, Default)]
 pub struct SeriesCache {
-    locations: Vec<SmallVec<[(u32, u32, Arc<RequestMetrics>); 2]>>,
+    locations: Vec<OfLocation>,
 }
 
 impl SeriesCache {

@@ -55,6 +55,22 @@ pub fn resident_bytes() -> u64 {
     pages * u64::try_from(page).unwrap_or(0)
 }
 
+/// When the process started, in milliseconds since 1970; 0 when /proc is not there.
+pub fn started_unix_ms() -> u64 {
+    let own = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let system = fs::read_to_string("/proc/stat").unwrap_or_default();
+    // Field 22, counted from the name in parentheses, which is field 2 and may hold blanks.
+    let ticks = own.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
+    let boot_s = system.lines().find_map(|it| it.strip_prefix("btime "));
+    // SAFETY: sysconf takes a number and no memory.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    let number = |it: Option<&str>| it.and_then(|it| it.trim().parse::<u64>().ok());
+    match (number(ticks), number(boot_s), u64::try_from(per_second)) {
+        (Some(ticks), Some(boot_s), Ok(hz)) if hz > 0 => boot_s * 1000 + ticks * 1000 / hz,
+        _ => 0,
+    }
+}
+
 /// Descriptors that are open; 0 when /proc is not there.
 pub fn open_fds() -> u64 {
     // The one that reads the folder is gone afterwards.
@@ -95,5 +111,8 @@ mod tests {
         assert!(resident_bytes() > held.len() as u64);
         let _more = fs::File::open("/dev/null").unwrap();
         assert!(open_fds() >= 3);
+        let now = crate::clock::unix_ms();
+        // The kernel counts from a boot that it knows to the second.
+        assert!((now - 3_600_000..now + 2_000).contains(&started_unix_ms()));
     }
 }
