@@ -2,6 +2,7 @@
 
 use super::PATIENCE;
 use super::head::{Head, latin1, read_chunked, read_exactly};
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -110,7 +111,7 @@ struct Shared {
     script: Box<Script>,
     received: Mutex<Vec<Received>>,
     connections: AtomicUsize,
-    open: Mutex<Vec<TcpStream>>,
+    open: Mutex<BTreeMap<usize, TcpStream>>,
     stopping: AtomicBool,
 }
 
@@ -158,7 +159,7 @@ impl Origin {
 impl Drop for Origin {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        for stream in lock(&self.shared.open).drain(..) {
+        for stream in lock(&self.shared.open).values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
@@ -176,18 +177,22 @@ impl Shared {
             }
             let number = self.connections.fetch_add(1, Ordering::SeqCst);
             if let Ok(copy) = stream.try_clone() {
-                lock(&self.open).push(copy);
+                lock(&self.open).insert(number, copy);
             }
             let shared = Arc::clone(self);
             thread::spawn(move || {
                 let _ = stream.set_read_timeout(Some(PATIENCE * 6));
                 let _ = stream.set_nodelay(true);
-                let _ = shared.serve(stream, number);
+                let ending = shared.serve(&stream, number);
+                if matches!(ending, Ok(Ending::Reset)) {
+                    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                }
+                lock(&shared.open).remove(&number);
             });
         }
     }
 
-    fn serve(&self, stream: TcpStream, connection: usize) -> io::Result<()> {
+    fn serve(&self, stream: &TcpStream, connection: usize) -> io::Result<Ending> {
         let mut input = BufReader::new(stream.try_clone()?);
         while let Some(head) = Head::read(&mut input)? {
             let body = if head.is_chunked() {
@@ -199,21 +204,26 @@ impl Shared {
             lock(&self.received).push(request.clone());
             match (self.script)(&request) {
                 Answer::Reply(reply) => {
-                    let last = reply.close || reply.reset;
-                    send(&stream, &reply)?;
+                    send(stream, &reply)?;
                     if reply.reset {
-                        return reset(&stream);
-                    } else if last || request.closes() {
-                        return stream.shutdown(Shutdown::Both);
+                        return Ok(Ending::Reset);
+                    } else if reply.close || request.closes() {
+                        return Ok(Ending::Close);
                     }
                 }
-                Answer::Close => return stream.shutdown(Shutdown::Both),
-                Answer::Reset => return reset(&stream),
+                Answer::Close => return Ok(Ending::Close),
+                Answer::Reset => return Ok(Ending::Reset),
                 Answer::Hang => drop(Head::read(&mut input)?),
             }
         }
-        Ok(())
+        Ok(Ending::Close)
     }
+}
+
+/// How a connection ends: by FIN or by RST.
+enum Ending {
+    Close,
+    Reset,
 }
 
 impl Received {
@@ -233,12 +243,6 @@ fn send(mut stream: &TcpStream, reply: &Reply) -> io::Result<()> {
         }
         stream.write_all(part)?;
     }
-    Ok(())
-}
-
-/// Closes with RST instead of FIN.
-fn reset(stream: &TcpStream) -> io::Result<()> {
-    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
     Ok(())
 }
 
