@@ -14,13 +14,13 @@
 //! 200 OK                         the answers in order, the last one repeats; `origin2`,
 //! X-Name: value                  `origin3` are more. One word instead: close, reset, hang
 //!
-//! the body; framing as for requests. chunked: each line is a chunk; close: it ends by closing;
+//! the body; framing as for requests. chunked: each line is a chunk; close: it ends by closing
 //! cut: closed before the last byte
 //! --- error_log                  lines that both error logs must hold
 //! --- refused                    neither side may start
 //! ```
 //!
-//! `$PORT` is the listener, `$PORT2`… are more, `$ORIGIN`, `$ORIGIN2`… the origins (127.0.0.1:port),
+//! `$PORT` is the listener, `$PORT2`… are more, `$ORIGIN`, `$ORIGIN2`… the origins (an address),
 //! `$DEAD` refuses connections, `$PREFIX` is the folder. In `raw` text line ends do not count and
 //! `\r \n \t \\ \xHH` stand for bytes. What is written to logs/case.log is compared too.
 
@@ -85,10 +85,9 @@ pub fn parse(file: &str, text: &str) -> Vec<Case> {
     for (index, line) in text.lines().enumerate() {
         let header = line.strip_prefix("--- ");
         let name = line.strip_prefix("=== ");
-        if header.is_some() || name.is_some() {
-            if let (Some((title, body)), Some(case)) = (section.take(), cases.last_mut()) {
-                case.add(&title, &body);
-            }
+        let ends = header.is_some() || name.is_some();
+        if let (Some((title, body)), Some(case)) = (section.take_if(|_| ends), cases.last_mut()) {
+            case.add(&title, &body);
         }
         if let Some(name) = name {
             let (name, file) = (name.trim().to_owned(), file.to_owned());

@@ -71,7 +71,8 @@ fn answer(scripted: &Scripted, request: &Received) -> Answer {
 /// What happened, as text: answers, what the origins were sent, logs/case.log, missing log lines.
 pub fn run(case: &Case, origins: &Origins, kind: Kind) -> String {
     origins.forget();
-    let mut setup = Setup::new(kind).with("DEAD", format!("127.0.0.1:{}", origins.dead.port));
+    let dead = format!("127.0.0.1:{}", origins.dead.port);
+    let mut setup = Setup::new(kind).conf_name("nginx.conf").with("DEAD", dead);
     for (name, origin, _) in &origins.running {
         setup = setup.with(name, format!("127.0.0.1:{}", origin.port));
     }

@@ -29,6 +29,7 @@ pub struct Setup {
     kind: Kind,
     prefix: TempDir,
     names: BTreeMap<String, String>,
+    conf_name: String,
 }
 
 impl Setup {
@@ -41,7 +42,18 @@ impl Setup {
         }
         let mut names = BTreeMap::new();
         names.insert("PREFIX".into(), prefix.path().display().to_string());
-        Self { kind: if stand_in { Kind::Nginx } else { kind }, prefix, names }
+        let kind = if stand_in { Kind::Nginx } else { kind };
+        let conf_name = match kind {
+            Kind::Moongate => "moongate.conf".to_owned(),
+            Kind::Nginx => "nginx.conf".to_owned(),
+        };
+        Self { kind, prefix, names, conf_name }
+    }
+
+    /// The configuration is called `name`, which messages and the names of Lua chunks show.
+    pub fn conf_name(mut self, name: &str) -> Self {
+        self.conf_name = name.into();
+        self
     }
 
     /// What will run, which the environment may have changed.
@@ -62,8 +74,8 @@ impl Setup {
         self
     }
 
-    /// Writes `conf/moongate.conf` (`conf/nginx.conf` for nginx): `text` with its names substituted,
-    /// and on its first line, so that lines keep their numbers, what each test needs.
+    /// Writes the configuration (`conf/moongate.conf`, or `conf/nginx.conf` for nginx): `text` with
+    /// names substituted, and on its first line, for lines keep their numbers, what tests need.
     pub fn conf(&mut self, text: &str) -> PathBuf {
         let preamble = match self.kind {
             Kind::Moongate => "pid logs/pid; error_log logs/error.log info; \
@@ -82,10 +94,7 @@ impl Setup {
         if self.kind == Kind::Nginx {
             text = text.replacen("http {", NGINX_HTTP, 1);
         }
-        let path = self.prefix.path().join("conf").join(match self.kind {
-            Kind::Moongate => "moongate.conf",
-            Kind::Nginx => "nginx.conf",
-        });
+        let path = self.prefix.path().join("conf").join(&self.conf_name);
         write(&path, &text);
         path
     }
