@@ -7,6 +7,7 @@ pub mod log;
 pub mod metrics;
 pub mod regex;
 pub mod request;
+pub mod resolver;
 pub mod snapshot;
 pub mod sys;
 pub mod upstream;

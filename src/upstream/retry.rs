@@ -93,6 +93,9 @@ pub fn judge(next: &NextUpstream, fault: Fault, exchange: Exchange, tries: Tries
 /// Whether `proxy_next_upstream` names the fault. Statuses that the directive does not know never
 /// match.
 fn lists(next: &NextUpstream, fault: Fault) -> bool {
+    if next.off {
+        return false;
+    }
     match fault {
         Fault::Error => next.error,
         Fault::Timeout => next.timeout,
@@ -118,6 +121,7 @@ mod tests {
             invalid_header: has("invalid_header"),
             non_idempotent: has("non_idempotent"),
             statuses: statuses.collect(),
+            off: has("off"),
         }
     }
 
@@ -138,6 +142,8 @@ mod tests {
         row("timeout", Fault::Error, GET, TWO, "502 Failed 1");
         row("error", Fault::Timeout, GET, TWO, "504 Failed 1");
         row("", Fault::Error, GET, TWO, "502 Failed 1");
+        row("off", Fault::Error, GET, TWO, "502 Failed 1");
+        row("error off http_500", Fault::Status(500), GET, TWO, "pass Ok 1");
     }
 
     #[test]
