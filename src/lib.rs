@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod regex;
 pub mod request;
 pub mod resolver;
+pub mod shdict;
 pub mod snapshot;
 pub mod sys;
 pub mod upstream;
