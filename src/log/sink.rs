@@ -20,6 +20,8 @@ pub(super) const SHARD_LIMIT: usize = 1 << 20;
 const PAUSE_MS: u64 = 1000;
 /// A place that goes on failing is reported this often.
 const COMPLAINT_MS: u64 = 60_000;
+/// Dropped lines are told of this often at most.
+const REPORT_MS: u64 = 1000;
 /// A buffer that grew beyond this is given back to the allocator once it is empty.
 const KEPT_CAPACITY: usize = 256 << 10;
 
@@ -49,8 +51,14 @@ pub(super) struct Sink {
     shards: Box<[Shard]>,
     output: Mutex<Output>,
     dropped: AtomicU64,
-    /// How many of `dropped` were told of.
-    reported: AtomicU64,
+    reported: Mutex<Reported>,
+}
+
+/// What was told of [`Sink::dropped`].
+#[derive(Debug, Default)]
+struct Reported {
+    lines: u64,
+    at: Option<Tick>,
 }
 
 /// Aligned so that two shards share no cache line.
@@ -96,7 +104,7 @@ impl Sink {
             shards: (0..shards).map(|_| Shard::default()).collect(),
             output: Mutex::default(),
             dropped: AtomicU64::new(0),
-            reported: AtomicU64::new(0),
+            reported: Mutex::default(),
         });
         writer::register(&sink);
         Ok(sink)
@@ -123,19 +131,22 @@ impl Sink {
             queue.since = clock::monotonic();
         }
         queue.lines += 1;
+        let (half, before) = (limit / 2, queue.bytes.len());
         add(&mut queue.bytes);
-        let wants_writer = self.pace.age_ms.is_some() || queue.bytes.len() >= self.pace.bytes;
+        let after = queue.bytes.len();
         drop(queue);
         if !writer::is_running() {
             self.drain(true);
-        } else if wants_writer {
+        } else if before < half && after >= half {
+            writer::hurry();
+        } else if self.pace.age_ms.is_some() || after >= self.pace.bytes {
             writer::wake();
         }
     }
 
     /// Writes what is due, everything when `all`. One thread at a time, so lines keep their order.
     pub fn drain(&self, all: bool) -> Left {
-        let (mut left, fault) = {
+        let (left, fault) = {
             let mut output = self.output.lock();
             let now = clock::monotonic();
             let mut fault = self.write_out(&mut output, now, all);
@@ -162,10 +173,15 @@ impl Sink {
         // Told with no lock held: the report may come back to this very sink.
         if let Some(text) = fault {
             error_log::main_log().say(Level::Alert, format_args!("{text}"));
-        } else if self.report_dropped() {
-            left = Left::Timed;
         }
-        left
+        if let Some(count) = self.unreported(all) {
+            let place = self.place.name();
+            let text = format_args!("{count} lines for {place} were dropped");
+            error_log::main_log().say(Level::Alert, text);
+        }
+        // Somebody has to come back to tell of what is not told yet.
+        let untold = self.reported.lock().lines < self.dropped.load(Ordering::Relaxed);
+        if untold { Left::Timed } else { left }
     }
 
     fn left_in_shard(&self) -> Left {
@@ -205,21 +221,19 @@ impl Sink {
         None
     }
 
-    /// Tells of dropped lines once the place takes lines again; says whether it told.
-    fn report_dropped(&self) -> bool {
-        let dropped = self.dropped.load(Ordering::Relaxed);
-        let reported = self.reported.load(Ordering::Relaxed);
-        let blocked = || !self.output.lock().bytes.is_empty();
-        if dropped == reported || blocked() {
-            return false;
+    /// How many dropped lines are to be told of: once the place takes lines again, and not all the
+    /// time.
+    fn unreported(&self, all: bool) -> Option<u64> {
+        let is_blocked = !self.output.lock().bytes.is_empty();
+        let (now, dropped) = (clock::monotonic(), self.dropped.load(Ordering::Relaxed));
+        let mut reported = self.reported.lock();
+        let is_early = |at: Tick| now.ms_since(at) < REPORT_MS;
+        if is_blocked || dropped == reported.lines || !all && reported.at.is_some_and(is_early) {
+            return None;
         }
-        if self.reported.swap(dropped, Ordering::Relaxed) == dropped {
-            return false;
-        }
-        let (count, place) = (dropped - reported, self.place.name());
-        error_log::main_log()
-            .say(Level::Alert, format_args!("{count} lines for {place} were dropped"));
-        true
+        let count = dropped - reported.lines;
+        *reported = Reported { lines: dropped, at: Some(now) };
+        Some(count)
     }
 
     fn count_dropped(&self, lines: u64) {

@@ -80,6 +80,13 @@ pub(super) fn wake() {
     }
 }
 
+/// Makes the writer look at once, before its tick is over: a queue fills.
+pub(super) fn hurry() {
+    if let Some(thread) = THREAD.lock().as_ref() {
+        thread.thread().unpark();
+    }
+}
+
 /// Makes `sink` one of those that are written.
 pub(super) fn register(sink: &Arc<Sink>) {
     SINKS.lock().push(sink.clone());

@@ -30,7 +30,7 @@ fn detached(target: &Target, pace: Pace) -> Sink {
         shards: [Shard::default()].into(),
         output: Mutex::default(),
         dropped: AtomicU64::new(0),
-        reported: AtomicU64::new(0),
+        reported: Mutex::default(),
     }
 }
 
@@ -198,8 +198,24 @@ fn a_full_disk_costs_lines_but_no_time() {
     sink.push(1, |_| panic!("there is no room"));
     assert_eq!(sink.dropped.load(Ordering::Relaxed), 1);
     assert!(dropped_lines() > before);
-    assert!(!sink.report_dropped(), "nothing is told while the place fails");
+    assert_eq!(sink.unreported(true), None, "nothing is told while the place fails");
     assert_eq!(sink.output.lock().paused_until, clock::monotonic().plus_ms(PAUSE_MS));
+}
+
+#[test]
+fn dropped_lines_are_told_of_once_a_second() {
+    clock::testing::freeze(1_795_435_200_000);
+    let dir = tempfile::tempdir().unwrap();
+    let target = path_target(&dir.path().join("a.log"));
+    let sink = detached(&target, Pace { bytes: 0, age_ms: Some(0) });
+    sink.count_dropped(3);
+    assert_eq!(sink.unreported(false), Some(3));
+    sink.count_dropped(2);
+    assert_eq!(sink.unreported(false), None);
+    assert_eq!(sink.drain(false), Left::Timed, "the writer comes back to tell");
+    clock::testing::advance_ms(REPORT_MS);
+    assert_eq!((sink.unreported(false), sink.unreported(true)), (Some(2), None));
+    assert_eq!(sink.drain(false), Left::Nothing);
 }
 
 #[test]
@@ -236,4 +252,26 @@ fn buffers_are_shared_by_target_and_kept_by_pace() {
     flush();
     let Target::File(path) = &target else { unreachable!() };
     assert_eq!(lines(path).len(), 3);
+}
+
+#[test]
+fn syslog_takes_both_kinds_of_lines() {
+    clock::testing::freeze(1_795_435_200_000);
+    let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let server = receiver.local_addr().unwrap();
+    let target = Target::Syslog(format!("server={server},tag=gate,nohostname"));
+    let received = || {
+        let mut bytes = [0; 200];
+        let len = receiver.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..len]).into_owned()
+    };
+    AccessSink::open(&target, None).unwrap().write(b"GET /");
+    flush();
+    let access = received();
+    assert!(access.starts_with("<190>") && access.ends_with(" gate: GET /"), "{access}");
+    let log = ErrorLog::open(&[(target, Level::Error)]).unwrap();
+    log.say(Level::Crit, format_args!("it is\ntwo lines"));
+    flush();
+    let error = received();
+    assert!(error.starts_with("<186>") && error.ends_with(": it is\ntwo lines"), "{error}");
 }
