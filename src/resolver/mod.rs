@@ -4,6 +4,8 @@
 //! when a name server is out of order, the last good answer is used on.
 
 #[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
 mod tests;
 
 use crate::clock;

@@ -8,10 +8,10 @@ mod fixture;
 pub mod group;
 pub mod health;
 pub mod peer;
+pub mod refresh;
 pub mod registry;
 pub mod retry;
 mod ring;
-
 pub mod status;
 
 pub use balance::{NoPeer, Picker, Tried};

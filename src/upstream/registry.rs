@@ -193,10 +193,7 @@ impl Registry {
             group.arrange_checks();
         }
         self.current.store(groups);
-        let mut known = self.known.lock();
-        known.groups.retain(|_, identity| identity.strong_count() > 0);
-        known.peers.retain(|_, state| state.strong_count() > 0);
-        drop(known);
+        self.known.lock().forget_unused();
         self.generation.send_modify(|generation| *generation += 1);
     }
 
@@ -224,6 +221,8 @@ impl Registry {
         }
         group.peers.store(Arc::new(set));
         group.arrange_checks();
+        drop(old);
+        self.known.lock().forget_unused();
         self.generation.send_modify(|generation| *generation += 1);
         true
     }
@@ -244,6 +243,11 @@ impl Registry {
 }
 
 impl Known {
+    fn forget_unused(&mut self) {
+        self.groups.retain(|_, identity| identity.strong_count() > 0);
+        self.peers.retain(|_, state| state.strong_count() > 0);
+    }
+
     fn identity(&mut self, name: &str) -> Arc<Identity> {
         if let Some(identity) = self.groups.get(name).and_then(Weak::upgrade) {
             return identity;
