@@ -30,6 +30,7 @@ pub struct Setup {
     prefix: TempDir,
     names: BTreeMap<String, String>,
     conf_name: String,
+    core: Option<usize>,
 }
 
 impl Setup {
@@ -47,7 +48,7 @@ impl Setup {
             Kind::Moongate => "moongate.conf".to_owned(),
             Kind::Nginx => "nginx.conf".to_owned(),
         };
-        Self { kind, prefix, names, conf_name }
+        Self { kind, prefix, names, conf_name, core: None }
     }
 
     /// The configuration is called `name`, which messages and the names of Lua chunks show.
@@ -59,6 +60,12 @@ impl Setup {
     /// What will run, which the environment may have changed.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// It may use one CPU core only.
+    pub fn pinned(mut self, core: usize) -> Self {
+        self.core = Some(core);
+        self
     }
 
     /// `$name` in the text becomes `value`.
@@ -102,14 +109,21 @@ impl Setup {
     /// The command that runs `text`, in the foreground.
     pub fn command(&mut self, text: &str) -> Command {
         let conf = self.conf(text);
-        let mut command = match self.kind {
-            Kind::Moongate => Command::new(binary()),
-            Kind::Nginx => {
-                let mut command = Command::new(nginx());
-                command.args(["-g", "daemon off; master_process off;"]);
+        let program = match self.kind {
+            Kind::Moongate => binary(),
+            Kind::Nginx => nginx(),
+        };
+        let mut command = match self.core {
+            Some(core) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", &core.to_string()]).arg(program);
                 command
             }
+            None => Command::new(program),
         };
+        if self.kind == Kind::Nginx {
+            command.args(["-g", "daemon off; master_process off;"]);
+        }
         command.arg("-p").arg(self.prefix.path()).arg("-c").arg(conf);
         command.arg("-e").arg(self.prefix.path().join("logs/error.log"));
         command
@@ -320,14 +334,14 @@ const MODULES: &str = "/usr/lib/nginx/modules";
 ///
 /// # Panics
 /// When it or its Lua module is not installed: a comparison with nothing would pass.
-fn nginx() -> &'static str {
+fn nginx() -> PathBuf {
     let module = Path::new(MODULES).join("ngx_http_lua_module.so");
     assert!(
         Path::new("/usr/sbin/nginx").exists() && module.exists(),
         "these tests compare with nginx and its Lua module; install them by\n\
          apt-get install -y nginx libnginx-mod-http-lua lua-cjson"
     );
-    "/usr/sbin/nginx"
+    "/usr/sbin/nginx".into()
 }
 
 /// Folders of Debian's defaults belong to root; these are the test's.
