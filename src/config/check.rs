@@ -5,7 +5,7 @@ use crate::config::model::{
     AccessLog, Http, IfBlock, Location, LocationMatch, Model, ProxyPass, RewriteOp, Server,
     ServerName, Settings, Upstream,
 };
-use crate::config::nginx::directives::proxy_pass_has_uri;
+use crate::config::nginx::directives::{listen_address, proxy_pass_has_uri, proxy_pass_url};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Formats of access logs that need no `log_format`.
@@ -33,6 +33,40 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
         walk.settings(&server.settings);
         walk.rewrite(&server.rewrite, 0);
         walk.locations(&server.locations, None, 0);
+    }
+}
+
+/// Finds what the directives of a text would have refused one by one, in a model that came as JSON.
+pub(super) fn check_unlexed(model: &Model, diagnostics: &mut Diagnostics) {
+    let Some(http) = &model.http else { return };
+    for server in &http.servers {
+        for listen in &server.listen {
+            let message = match listen_address(&listen.address) {
+                Ok(address) if address == listen.address => continue,
+                Ok(address) => format!("\"{}\" must be written \"{address}\"", listen.address),
+                Err(message) => message,
+            };
+            diagnostics.fault(&listen.at, message);
+        }
+        proxy_passes(&server.locations, 0, diagnostics);
+    }
+    for upstream in http.upstreams.iter().filter(|it| it.peers.is_empty()) {
+        diagnostics.fault(&upstream.at, "no servers are inside upstream");
+    }
+}
+
+fn proxy_passes(locations: &[Location], depth: usize, diagnostics: &mut Diagnostics) {
+    for location in locations.iter().filter(|_| depth <= DEEPEST) {
+        let blocks = location.rewrite.iter().filter_map(|op| match op {
+            RewriteOp::If(block) => block.proxy_pass.as_ref(),
+            _ => None,
+        });
+        for pass in location.proxy_pass.iter().chain(blocks) {
+            if let Err(message) = proxy_pass_url(&pass.url) {
+                diagnostics.fault(&pass.at, message);
+            }
+        }
+        proxy_passes(&location.locations, depth + 1, diagnostics);
     }
 }
 
@@ -92,7 +126,7 @@ fn names(http: &Http, diagnostics: &mut Diagnostics) {
             let message = format!("lua_shared_dict \"{name}\" is already defined as \"{name}\"");
             diagnostics.fault(&dict.at, message);
         }
-        if dict.size_bytes < 8191 {
+        if dict.size_bytes <= 8191 {
             let size = dict.size_bytes;
             diagnostics.fault(&dict.at, format!("invalid lua shared dict size \"{size}\""));
         }
@@ -166,8 +200,9 @@ impl Walk<'_> {
         if proxy_pass_has_uri(&pass.url) {
             self.diagnostics.fault(
                 &pass.at,
-                "\"proxy_pass\" cannot have URI part in location given by regular expression, or \
-                 inside named location, or inside \"if\" statement, or inside \"limit_except\" block",
+                "\"proxy_pass\" cannot have URI part in location given by regular expression, \
+                 or inside named location, or inside \"if\" statement, or inside \
+                 \"limit_except\" block",
             );
         }
     }

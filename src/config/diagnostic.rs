@@ -87,7 +87,11 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.at, self.message)
+        match (self.at.file.is_empty(), self.at.line) {
+            (true, _) => write!(f, "{}", self.message),
+            (false, 0) => write!(f, "{}: {}", self.at.file, self.message),
+            (false, _) => write!(f, "{}: {}", self.at, self.message),
+        }
     }
 }
 
@@ -104,6 +108,17 @@ impl Diagnostics {
     /// Adds a fault at `at`.
     pub fn fault(&mut self, at: &At, message: impl Into<String>) {
         self.push(Diagnostic::fault(at, message));
+    }
+
+    /// Brings them into the order of the text; files come as they were first spoken of.
+    pub fn sort(&mut self) {
+        let mut files: Vec<Arc<str>> = Vec::new();
+        for it in &self.0 {
+            if !files.contains(&it.at.file) {
+                files.push(Arc::clone(&it.at.file));
+            }
+        }
+        self.0.sort_by_key(|it| (files.iter().position(|file| *file == it.at.file), it.at.line));
     }
 
     /// Whether the configuration must be refused.

@@ -8,11 +8,12 @@ pub mod nginx;
 pub mod units;
 
 use diagnostic::{At, Diagnostics};
-use model::Model;
+use model::{Listen, Model};
 use nginx::directive::Directive;
 use nginx::include::Sources;
 use nginx::lexer::Lexer;
 use nginx::tree::Node;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// A configuration that may be used.
@@ -68,14 +69,34 @@ fn finish(
         diagnostics.fault(&node.at, "block directives are not supported in -g option");
     }
     nodes.extend(read(&mut sources, &mut diagnostics));
-    let model = nginx::lower::lower(&nodes, &mut diagnostics);
+    let mut model = nginx::lower::lower(&nodes, sources.whole, &mut diagnostics);
+    fill_listeners(&mut model);
     if sources.whole {
         check::check(&model, &mut diagnostics);
     }
+    diagnostics.sort();
     if diagnostics.has_faults() {
         return Err(diagnostics);
     }
     Ok(Loaded { model, diagnostics, files: sources.files })
+}
+
+/// A server without a `listen` accepts on `*:80`, or without root's rights on `*:8000`, as in
+/// nginx.
+fn fill_listeners(model: &mut Model) {
+    // The owner of /proc/self is the effective user.
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0);
+    let servers = model.http.iter_mut().flat_map(|it| it.servers.iter_mut());
+    for server in servers.filter(|it| it.listen.is_empty()) {
+        server.listen.push(Listen {
+            at: server.at.clone(),
+            address: if is_root { "0.0.0.0:80" } else { "0.0.0.0:8000" }.to_owned(),
+            default_server: false,
+            backlog: None,
+            ipv6only: None,
+            so_keepalive: None,
+        });
+    }
 }
 
 /// Reads a model from JSON, with the same checks; unknown keys are refused.
@@ -84,7 +105,7 @@ fn finish(
 /// A syntax error with its line, or the faults of the model.
 pub fn from_json(text: &str) -> Result<Model, Diagnostics> {
     let mut diagnostics = Diagnostics::default();
-    let model: Model = match serde_json::from_str(text) {
+    let mut model: Model = match serde_json::from_str(text) {
         Ok(model) => model,
         Err(error) => {
             let line = u32::try_from(error.line()).unwrap_or(u32::MAX);
@@ -92,7 +113,10 @@ pub fn from_json(text: &str) -> Result<Model, Diagnostics> {
             return Err(diagnostics);
         }
     };
+    fill_listeners(&mut model);
+    check::check_unlexed(&model, &mut diagnostics);
     check::check(&model, &mut diagnostics);
+    diagnostics.sort();
     if diagnostics.has_faults() { Err(diagnostics) } else { Ok(model) }
 }
 

@@ -1,7 +1,7 @@
 //! Values as nginx writes them: times, sizes, numbers, switches, and texts with variables.
 
-/// `30`, `500ms`, `1h30m`, `1d 12h`: milliseconds. A bare number is seconds; units go from the larger
-/// to the smaller, each once: `y M w d h m s ms` (`ngx_parse_time`).
+/// `30`, `500ms`, `1h30m`, `1d 12h`: milliseconds. A bare number is seconds; units go from the
+/// larger to the smaller, each once: `y M w d h m s ms` (`ngx_parse_time`).
 pub fn millis(text: &str) -> Option<u64> {
     const UNITS: [(&str, u64); 8] = [
         ("y", 365 * 86_400_000),

@@ -1,7 +1,7 @@
 //! What a configuration means: plain serde structs, as said by the operator, not yet inherited.
 //!
-//! Optional settings are `None` where nothing was written; [`Settings::inherit`] fills them from the
-//! enclosing block, and the accessors give nginx's defaults. Texts that may hold variables
+//! Optional settings are `None` where nothing was written; [`Settings::inherit`] fills them from
+//! the enclosing block, and the accessors give nginx's defaults. Texts that may hold variables
 //! (`"$host:$server_port"`) stay texts here: the snapshot compiles them.
 
 mod http;
@@ -9,16 +9,18 @@ mod location;
 mod log;
 mod lua;
 mod main;
+mod settings;
 mod upstream;
 
 pub use http::{
     Http, Listen, Map, MapEntry, Resolver, Server, ServerName, SplitClients, SplitPart,
 };
 pub use location::{
-    AddHeader, Condition, ErrorPage, IfBlock, Location, LocationMatch, NextUpstream, ProxyPass,
-    Return, Rewrite, RewriteFlag, RewriteOp, ServerTokens, Settings, SizeUnlimited, Text,
+    Condition, IfBlock, Location, LocationMatch, ProxyPass, Return, Rewrite, RewriteFlag,
+    RewriteOp, Text,
 };
 pub use log::{AccessLog, AccessLogTarget, ErrorLog, ErrorLogTarget, LogFormat, LogFormatEscape};
 pub use lua::{Chunk, ChunkSource, LuaHttp, SharedDict};
 pub use main::{Events, Main, Model, WorkerProcesses};
+pub use settings::{AddHeader, ErrorPage, NextUpstream, ServerTokens, Settings, SizeUnlimited};
 pub use upstream::{Balance, HealthCheck, HealthKind, HealthMatch, Peer, PeerAddress, Upstream};

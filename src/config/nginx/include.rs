@@ -278,7 +278,8 @@ mod tests {
             text.contains(&format!("{folder}/d1.conf:2: \"{folder}/main.conf\" includes itself"))
         );
         assert!(text.contains(&format!(
-            "{folder}/main.conf:3: open() \"{folder}/gone.conf\" failed (2: No such file or directory)"
+            "{folder}/main.conf:3: open() \"{folder}/gone.conf\" failed (2: No such file or \
+             directory)"
         )));
     }
 }

@@ -1,5 +1,5 @@
-//! From the tree to the model: each directive is looked up in the table, its place and its number of
-//! arguments are checked, its row is applied; every fault is collected.
+//! From the tree to the model: each directive is looked up in the table, its place and its number
+//! of arguments are checked, its row is applied; every fault is collected.
 
 use crate::config::diagnostic::Diagnostic;
 use crate::config::diagnostic::Diagnostics;
@@ -15,16 +15,18 @@ use crate::config::units;
 pub struct Lower<'a> {
     /// Where faults go.
     pub diagnostics: &'a mut Diagnostics,
+    /// False where braces are missing: then a directive may seem to stand in a wrong place.
+    whole: bool,
     /// The `match` blocks of `http`, read before everything else there.
     pub matches: Vec<(String, HealthMatch)>,
     /// `health_check` lines of locations with the upstream that each probes.
     pub location_checks: Vec<(String, HealthCheck)>,
 }
 
-/// The model that `nodes`, the main level, mean.
-pub fn lower(nodes: &[Node], diagnostics: &mut Diagnostics) -> Model {
+/// The model that `nodes`, the main level, mean; `whole` is false where text is missing.
+pub fn lower(nodes: &[Node], whole: bool, diagnostics: &mut Diagnostics) -> Model {
     let mut model = Model::default();
-    let mut lower = Lower { diagnostics, matches: Vec::new(), location_checks: Vec::new() };
+    let mut lower = Lower { diagnostics, whole, matches: Vec::new(), location_checks: Vec::new() };
     lower.block(nodes, &mut Scope::Main(&mut model));
     model
 }
@@ -49,6 +51,9 @@ impl Lower<'_> {
         let Some(row) = rows().next() else { return self.unknown(node, context) };
         if row.is_unsupported() {
             return self.apply(row, node, scope);
+        }
+        if !self.whole {
+            return;
         }
         let allowed = context_names(rows().fold(0, |all, it| all | it.contexts));
         self.fault(
@@ -82,7 +87,9 @@ impl Lower<'_> {
         if row.block && !has_block {
             self.fault(node, format!("directive \"{name}\" has no opening \"{{\""));
         } else if !row.block && has_block {
-            self.fault(node, format!("directive \"{name}\" is not terminated by \";\""));
+            let help = "an argument with \"{\" must be quoted";
+            let message = format!("directive \"{name}\" is not terminated by \";\"; {help}");
+            self.fault(node, message);
         } else if !row.arity.takes(node.args.len()) {
             let mut message = format!(
                 "invalid number of arguments in \"{name}\" directive; it takes {}, not {}",

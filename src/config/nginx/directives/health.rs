@@ -15,11 +15,14 @@ pub(super) const TABLE: &[Directive] = &[
         UPSTREAM | LOCATION,
         Arity::AtLeast(0),
         health_check,
-        "Asks peers how they are: `[uri=] [interval=] [jitter=] [timeout=] [fails=] [passes=] [port=] \
-         [match=] [type=tcp|grpc [grpc_service=] [grpc_status=]] [mandatory] [header \"NAME: VALUE\"]…`.",
+        "Asks peers how they are: `[uri=] [interval=] [jitter=] [timeout=] [fails=] [passes=] \
+         [port=] [match=] [type=tcp|grpc [grpc_service=] [grpc_status=]] [mandatory] \
+         [header \"NAME: VALUE\"]…`.",
     )
     .ours(),
-    custom("match", HTTP, ONE, match_block, "What a good answer to a health check is.").block().ours(),
+    custom("match", HTTP, ONE, match_block, "What a good answer to a health check is.")
+        .block()
+        .ours(),
     custom("status", MATCH, Arity::AtLeast(1), status, "Statuses and ranges: `[!] 200 300-399`.")
         .ours(),
     custom(
@@ -130,8 +133,8 @@ fn health_check(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
                 Some(name) => lower.location_checks.push((name, check)),
                 None => lower.fault(
                     node,
-                    "\"health_check\" should be placed after a \"proxy_pass\" without variables, or \
-                     in the upstream itself",
+                    "\"health_check\" should be placed after a \"proxy_pass\" without variables, \
+                     or in the upstream itself",
                 ),
             }
         }

@@ -76,7 +76,7 @@ fn parameter(listen: &mut Listen, text: &str) -> Result<(), String> {
 }
 
 /// `8080`, `*:8080`, `127.0.0.1`, `localhost:80`, `[::1]:80`, `unix:/path`, normalised.
-fn address(text: &str) -> Result<String, String> {
+pub(super) fn address(text: &str) -> Result<String, String> {
     let fault = |what: &str| format!("{what} in \"{text}\" of the \"listen\" directive");
     let port_of = |port: &str| {
         let port = units::number(port).filter(|it| (1..=65_535).contains(it));

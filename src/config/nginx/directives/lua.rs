@@ -1,8 +1,7 @@
 //! lua-nginx-module's directives.
 
 use super::location::replace_content;
-use crate::config::model::Chunk;
-use crate::config::model::{RewriteOp, SharedDict};
+use crate::config::model::{Chunk, RewriteOp, SharedDict};
 use crate::config::nginx::directive::{
     Apply, Arity, Contexts, Directive, HSLI, HTTP, LOCATION, LOCATION_IF, ONE, REWRITE, Scope,
     Slot, custom, flag, millis, setting,
@@ -190,7 +189,7 @@ fn shared_dict(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
     let Some(http) = scope.http() else { return };
     let (name, size) = (node.arg(0), node.arg(1));
     let bytes = units::bytes(size).and_then(|it| usize::try_from(it).ok());
-    let Some(size_bytes) = bytes.filter(|it| *it >= 8191) else {
+    let Some(size_bytes) = bytes.filter(|it| *it > 8191) else {
         let message = format!("invalid lua shared dict size \"{size}\"; it is 8k at least");
         return lower.fault(node, message);
     };

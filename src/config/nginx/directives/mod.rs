@@ -48,6 +48,22 @@ pub fn proxy_pass_has_uri(url: &str) -> bool {
     proxy::has_uri(url)
 }
 
+/// Whether a `proxy_pass` URL is one, as far as that is known before its variables are.
+///
+/// # Errors
+/// nginx's message.
+pub fn proxy_pass_url(url: &str) -> Result<(), String> {
+    proxy::check_url(url)
+}
+
+/// The address of a `listen`, normalised.
+///
+/// # Errors
+/// nginx's message.
+pub fn listen_address(text: &str) -> Result<String, String> {
+    listen::address(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

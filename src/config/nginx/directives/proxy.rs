@@ -57,8 +57,8 @@ pub(super) const TABLE: &[Directive] = &[
         HSL,
         Arity::AtLeast(1),
         next_upstream,
-        "When the next peer is tried: `error timeout invalid_header http_5xx http_403 http_404 http_429 \
-         non_idempotent off`; default `error timeout`.",
+        "When the next peer is tried: `error timeout invalid_header http_5xx http_403 http_404 \
+         http_429 non_idempotent off`; default `error timeout`.",
     ),
     Directive::new(
         "proxy_next_upstream_tries",
@@ -132,7 +132,8 @@ fn proxy_pass(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
     replace_content(lower, scope, node);
 }
 
-fn check_url(url: &str) -> Result<(), String> {
+/// Whether a URL can be proxied to, as far as it is known before its variables are.
+pub(super) fn check_url(url: &str) -> Result<(), String> {
     let lowered = url.to_ascii_lowercase();
     if lowered.starts_with("https://") {
         return Err(
@@ -168,8 +169,9 @@ pub(super) fn static_upstream(url: &str) -> Option<String> {
 
 /// Whether `proxy_pass URL` replaces the URI: it has one, and no variables.
 pub(super) fn has_uri(url: &str) -> bool {
-    !url.contains('$')
-        && url.get("http://".len()..).is_some_and(|it| it.len() > authority(url).len())
+    let rest = url.get("http://".len()..).unwrap_or_default();
+    let rest = rest.strip_suffix(':').unwrap_or(rest);
+    !url.contains('$') && rest.len() > authority(url).len()
 }
 
 fn set_header(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
@@ -216,11 +218,12 @@ fn next_upstream(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
             "non_idempotent" => next.non_idempotent = true,
             "http_500" | "http_502" | "http_503" | "http_504" | "http_403" | "http_404"
             | "http_429" => next.statuses.extend(text[5..].parse::<u16>()),
-            "updating" => {}
-            "off" => next.off = true,
+            "updating" | "off" => {}
             _ => return lower.fault(node, format!("invalid value \"{text}\"")),
         }
     }
+    // As in nginx, "off" wins over whatever stands beside it.
+    let next = if node.texts().any(|it| it == "off") { NextUpstream::default() } else { next };
     lower.once(node, scope.settings().map(|it| &mut it.proxy_next_upstream), Some(next));
 }
 

@@ -15,7 +15,8 @@ pub(super) const TABLE: &[Directive] = &[
         SERVER | LOCATION,
         Arity::AtLeast(1),
         if_block,
-        "What holds under a condition: `($x)`, `=`, `!=`, `~`, `~*`, `!~`, `!~*`, `-f`, `-d`, `-e`, `-x`.",
+        "What holds under a condition: `($x)`, or with `=`, `!=`, `~`, `~*`, `!~`, `!~*`, \
+         `-f`, `-d`, `-e`, `-x`.",
     )
     .block(),
     custom(
@@ -25,7 +26,13 @@ pub(super) const TABLE: &[Directive] = &[
         rewrite,
         "Changes the URI: `REGEX REPLACEMENT [last|break|redirect|permanent]`.",
     ),
-    custom("return", REWRITE, Arity::Between(1, 2), return_, "Answers: `CODE [TEXT|URL]` or `URL`."),
+    custom(
+        "return",
+        REWRITE,
+        Arity::Between(1, 2),
+        return_,
+        "Answers: `CODE [TEXT|URL]` or `URL`.",
+    ),
     custom("break", REWRITE, Arity::Exactly(0), break_, "Ends the rewrite directives here."),
     flag(
         "rewrite_log",

@@ -135,13 +135,9 @@ fn parameter(peer: &mut Peer, text: &str) -> Result<(), String> {
         None if text == "backup" => peer.backup = true,
         None if text == "down" => peer.down = true,
         Some(("weight", value)) => {
-            peer.weight = number(value)?;
-            if peer.weight == 0 {
-                return Err(format!(
-                    "{}; a weight is 1 or more, write \"down\" for none",
-                    invalid()
-                ));
-            }
+            let help = "a weight is 1 or more, write \"down\" for none";
+            let weight = number(value)?;
+            peer.weight = (weight > 0).then_some(weight).ok_or(format!("{}; {help}", invalid()))?;
         }
         Some(("max_fails", value)) => peer.max_fails = number(value)?,
         Some(("max_conns", value)) => peer.max_conns = number(value)?,
@@ -153,13 +149,8 @@ fn parameter(peer: &mut Peer, text: &str) -> Result<(), String> {
                 "\"{name}=\" of \"server\" is not supported by this version of Moongate"
             ));
         }
-        None if text == "resolve" => {
-            return Err(
-                "\"resolve\" of \"server\" is not needed; names are always resolved again \
-                        when their TTL ends"
-                    .to_owned(),
-            );
-        }
+        // Names are always resolved again when their TTL ends.
+        None if text == "resolve" => {}
         _ => return Err(invalid()),
     }
     Ok(())

@@ -1,0 +1,218 @@
+//! The settings that http, server, location and `if` share, each inherited as a whole.
+
+use super::{AccessLog, Chunk, ErrorLog, Resolver, Text};
+use crate::config::diagnostic::At;
+use serde::{Deserialize, Serialize};
+
+/// A size with `0` for no limit, as `client_max_body_size` has it.
+pub type SizeUnlimited = u64;
+
+/// `error_page CODE… [=[RESPONSE]] URI`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorPage {
+    /// Where it is written.
+    #[serde(default)]
+    pub at: At,
+    /// The statuses it serves.
+    pub statuses: Vec<u16>,
+    /// `=200`: `Some(Some(200))`; a bare `=`, what the page answers: `Some(None)`, `null` in JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "written")]
+    pub response: Option<Option<u16>>,
+    /// A path, a URL or `@name`; with variables.
+    pub uri: Text,
+}
+
+/// A value that was written, be it `null`: what is absent is the default and never comes here.
+fn written<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<u16>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// `add_header NAME VALUE [always]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddHeader {
+    /// Where it is written.
+    #[serde(default)]
+    pub at: At,
+    /// The header's name.
+    pub name: String,
+    /// Its value, with variables.
+    pub value: Text,
+    /// `always`: on every status, not only 200, 201, 204, 206, 301-304, 307 and 308.
+    #[serde(default)]
+    pub always: bool,
+}
+
+/// `server_tokens`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerTokens {
+    /// Name and version.
+    On,
+    /// The name.
+    Off,
+    /// Name, version and build.
+    Build,
+}
+
+/// `proxy_next_upstream` as a set of causes; `off` is none of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+pub struct NextUpstream {
+    /// `error`.
+    pub error: bool,
+    /// `timeout`.
+    pub timeout: bool,
+    /// `invalid_header`.
+    pub invalid_header: bool,
+    /// `non_idempotent`.
+    pub non_idempotent: bool,
+    /// `http_500` and so on.
+    pub statuses: Vec<u16>,
+}
+
+macro_rules! settings {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
+        /// What `http`, `server`, `location` and `if` may each set, and inherit as a whole from the
+        /// block around them (nginx's rule: one value here hides all values there).
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Settings {
+            $(
+                $(#[$doc])*
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $name: Option<$type>,
+            )*
+        }
+
+        impl Settings {
+            /// These settings with what they leave open taken from `outer`.
+            #[must_use]
+            pub fn inherit(&self, outer: &Settings) -> Settings {
+                Settings { $($name: self.$name.clone().or_else(|| outer.$name.clone()),)* }
+            }
+        }
+    };
+}
+
+settings! {
+    /// `error_log` lines.
+    error_log: Vec<ErrorLog>,
+    /// `access_log` lines; empty is `off`.
+    access_log: Vec<AccessLog>,
+    /// `add_header` lines.
+    add_header: Vec<AddHeader>,
+    /// `error_page` lines.
+    error_page: Vec<ErrorPage>,
+    /// `default_type`; default `text/plain`.
+    default_type: String,
+    /// `server_tokens`; default on.
+    server_tokens: ServerTokens,
+    /// `server_identity` (ours): `moongate` (the default) or `nginx`, the name that the `Server`
+    /// header and the built-in pages show.
+    server_identity: String,
+    /// `client_max_body_size`, bytes, 0 for no limit; default 1 MiB.
+    client_max_body_size: SizeUnlimited,
+    /// `client_body_buffer_size`, bytes; default 16 KiB: a larger body goes to a file.
+    client_body_buffer_size: u64,
+    /// `client_body_temp_path`; default `client_body_temp`.
+    client_body_temp_path: String,
+    /// `client_body_timeout`, milliseconds; default 60 s between two reads.
+    client_body_timeout_ms: u64,
+    /// `client_header_timeout`, milliseconds; default 60 s for the whole head.
+    client_header_timeout_ms: u64,
+    /// `send_timeout`, milliseconds; default 60 s.
+    send_timeout_ms: u64,
+    /// `keepalive_timeout`, milliseconds; default 75 s; 0 closes after each answer.
+    keepalive_timeout_ms: u64,
+    /// The second value of `keepalive_timeout`: `Keep-Alive: timeout=` in seconds.
+    keepalive_header_s: u64,
+    /// `keepalive_requests`; default 1000.
+    keepalive_requests: u64,
+    /// `absolute_redirect`; default on.
+    absolute_redirect: bool,
+    /// `port_in_redirect`; default on.
+    port_in_redirect: bool,
+    /// `server_name_in_redirect`; default off.
+    server_name_in_redirect: bool,
+    /// `underscores_in_headers`; default off (server level).
+    underscores_in_headers: bool,
+    /// `merge_slashes`; default on (server level).
+    merge_slashes: bool,
+    /// `recursive_error_pages`; default off.
+    recursive_error_pages: bool,
+    /// `msie_padding`-like no-ops are notices; `log_not_found` is kept; default on.
+    log_not_found: bool,
+    /// `log_subrequest`; default off.
+    log_subrequest: bool,
+    /// `rewrite_log`; default off.
+    rewrite_log: bool,
+    /// `uninitialized_variable_warn`; default on.
+    uninitialized_variable_warn: bool,
+    /// `resolver`.
+    resolver: Resolver,
+    /// `resolver_timeout`, milliseconds; default 30 s.
+    resolver_timeout_ms: u64,
+    /// `root`; default `html`.
+    root: Text,
+    /// `index` files; default `index.html`.
+    index: Vec<Text>,
+    /// `proxy_set_header NAME VALUE` lines; default `Host $proxy_host` and `Connection close`.
+    proxy_set_header: Vec<(String, Text)>,
+    /// `proxy_hide_header` names.
+    proxy_hide_header: Vec<String>,
+    /// `proxy_pass_header` names.
+    proxy_pass_header: Vec<String>,
+    /// `proxy_http_version`: 10 (the default) or 11.
+    proxy_http_version: u8,
+    /// `proxy_method`.
+    proxy_method: Text,
+    /// `proxy_connect_timeout`, milliseconds; default 60 s.
+    proxy_connect_timeout_ms: u64,
+    /// `proxy_send_timeout`, milliseconds; default 60 s.
+    proxy_send_timeout_ms: u64,
+    /// `proxy_read_timeout`, milliseconds; default 60 s.
+    proxy_read_timeout_ms: u64,
+    /// `proxy_next_upstream`; default `error timeout`.
+    proxy_next_upstream: NextUpstream,
+    /// `proxy_next_upstream_tries`; default 0, no limit.
+    proxy_next_upstream_tries: u32,
+    /// `proxy_next_upstream_timeout`, milliseconds; default 0, no limit.
+    proxy_next_upstream_timeout_ms: u64,
+    /// `proxy_intercept_errors`; default off.
+    proxy_intercept_errors: bool,
+    /// `proxy_pass_request_headers`; default on.
+    proxy_pass_request_headers: bool,
+    /// `proxy_pass_request_body`; default on.
+    proxy_pass_request_body: bool,
+    /// `proxy_buffering`; default on.
+    proxy_buffering: bool,
+    /// `proxy_request_buffering`; default on.
+    proxy_request_buffering: bool,
+    /// `proxy_ignore_client_abort`; default off.
+    proxy_ignore_client_abort: bool,
+    /// `proxy_redirect FROM TO` pairs; `None` in a pair is `default`; empty is `off`.
+    proxy_redirect: Vec<Option<(Text, Text)>>,
+    /// `rewrite_by_lua*`.
+    rewrite_by_lua: Chunk,
+    /// `access_by_lua*`.
+    access_by_lua: Chunk,
+    /// `header_filter_by_lua*`.
+    header_filter_by_lua: Chunk,
+    /// `body_filter_by_lua*`.
+    body_filter_by_lua: Chunk,
+    /// `log_by_lua*`.
+    log_by_lua: Chunk,
+    /// `lua_code_cache`; default on.
+    lua_code_cache: bool,
+    /// `lua_need_request_body`; default off.
+    lua_need_request_body: bool,
+    /// `lua_use_default_type`; default on.
+    lua_use_default_type: bool,
+    /// `lua_transform_underscores_in_response_headers`; default on.
+    lua_transform_underscores_in_response_headers: bool,
+    /// `lua_http10_buffering`; default on.
+    lua_http10_buffering: bool,
+}
