@@ -96,12 +96,16 @@ pub fn run(case: &Case, origins: &Origins, kind: Kind) -> String {
     names.iter().fold(text, |text, (name, value)| replace(&text, value, name))
 }
 
-fn conf(case: &Case, kind: Kind) -> String {
+/// The whole configuration of a case.
+pub fn conf(case: &Case, kind: Kind) -> String {
     let identity = if kind == Kind::Moongate { "server_identity nginx;" } else { "" };
     let server = case.config.as_ref().map_or(String::new(), |it| {
         format!("server {{ listen 127.0.0.1:$PORT; server_name localhost;\n{it}}}\n")
     });
-    format!("worker_processes 1; http {{ {identity} access_log off;\n{}{server}}}\n", case.http)
+    format!(
+        "worker_processes 1; events {{}} http {{ {identity} access_log off;\n{}{server}}}\n",
+        case.http
+    )
 }
 
 fn steps(case: &Case, port: u16) -> String {

@@ -57,6 +57,26 @@ fn moongate_answers_as_nginx_does() {
     assert!(!cases.is_empty(), "no case is named {wanted:?}");
 }
 
+/// The directives of the cases are all known, in their places, with their arguments: this fails in
+/// milliseconds and says where.
+#[test]
+fn configurations_of_the_cases_load() {
+    let mut faults = String::new();
+    for case in all_cases().iter().filter(|it| !it.refused) {
+        let text = exchange::conf(case, Kind::Moongate);
+        let text = harness::server::with_names(&text, |name| match name {
+            name if name.starts_with("PORT") => Some(name.replace("PORT", "808")),
+            name if name.starts_with("ORIGIN") || name == "DEAD" => Some("127.0.0.1:8081".into()),
+            "PREFIX" => Some("/nowhere".into()),
+            _ => None,
+        });
+        if let Err(diagnostics) = moongate::config::load_text(&case.name, &text, None) {
+            let _ = write!(faults, "{diagnostics}");
+        }
+    }
+    assert!(faults.is_empty(), "\n{faults}");
+}
+
 /// Runs a case on both sides; what differs is an error, as text.
 fn judge(case: &Case, exceptions: &Exceptions) -> Result<(), String> {
     let sides = exchange::Origins::start(case);

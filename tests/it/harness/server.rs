@@ -166,20 +166,8 @@ impl Setup {
         Ok(server)
     }
 
-    /// Each `$NAME` of capitals and digits by its value; ports are taken when first named.
     fn substitute(&mut self, text: &str) -> String {
-        let mut result = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('$') {
-            let (before, tail) = rest.split_at(at + 1);
-            let end = tail.find(|it: char| !it.is_ascii_uppercase() && !it.is_ascii_digit());
-            let (name, after) = tail.split_at(end.unwrap_or(tail.len()));
-            let value = self.value(name);
-            result.push_str(value.as_ref().map_or(before, |_| &before[..at]));
-            result.push_str(value.as_deref().unwrap_or(name));
-            rest = after;
-        }
-        result + rest
+        with_names(text, |name| self.value(name))
     }
 
     fn value(&mut self, name: &str) -> Option<String> {
@@ -191,6 +179,25 @@ impl Setup {
         }
         self.names.get(name).cloned()
     }
+}
+
+/// Each `$NAME` of capitals and digits by its value, if it has one.
+pub fn with_names(text: &str, mut value: impl FnMut(&str) -> Option<String>) -> String {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        let (before, tail) = rest.split_at(at);
+        let tail = &tail[1..];
+        let end = tail.find(|it: char| !it.is_ascii_uppercase() && !it.is_ascii_digit());
+        let (name, after) = tail.split_at(end.unwrap_or(tail.len()));
+        result.push_str(before);
+        match value(name) {
+            Some(value) => result.push_str(&value),
+            None => result.extend(["$", name]),
+        }
+        rest = after;
+    }
+    result + rest
 }
 
 /// How a server ended that should have started.
