@@ -56,7 +56,7 @@ pub enum ServerTokens {
     Build,
 }
 
-/// `proxy_next_upstream` as a set of causes; `off` is none of them.
+/// `proxy_next_upstream` as a set of causes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
@@ -71,6 +71,8 @@ pub struct NextUpstream {
     pub non_idempotent: bool,
     /// `http_500` and so on.
     pub statuses: Vec<u16>,
+    /// `off`: never, whatever else is named.
+    pub off: bool,
 }
 
 macro_rules! settings {

@@ -218,12 +218,11 @@ fn next_upstream(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
             "non_idempotent" => next.non_idempotent = true,
             "http_500" | "http_502" | "http_503" | "http_504" | "http_403" | "http_404"
             | "http_429" => next.statuses.extend(text[5..].parse::<u16>()),
-            "updating" | "off" => {}
+            "updating" => {}
+            "off" => next.off = true,
             _ => return lower.fault(node, format!("invalid value \"{text}\"")),
         }
     }
-    // As in nginx, "off" wins over whatever stands beside it.
-    let next = if node.texts().any(|it| it == "off") { NextUpstream::default() } else { next };
     lower.once(node, scope.settings().map(|it| &mut it.proxy_next_upstream), Some(next));
 }
 
