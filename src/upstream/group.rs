@@ -100,7 +100,7 @@ impl Identity {
     }
 }
 
-/// A named group of peers: an `upstream` block, or the implicit one behind a `proxy_pass` to a host.
+/// A named group of peers: an `upstream` block, or the implicit one of a `proxy_pass` to a host.
 #[derive(Debug)]
 pub struct Group {
     /// The upstream's name, or the host and port of `proxy_pass`.

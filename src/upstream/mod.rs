@@ -12,6 +12,7 @@ pub mod refresh;
 pub mod registry;
 pub mod retry;
 mod ring;
+mod scrape;
 pub mod status;
 
 pub use balance::{NoPeer, Picker, Tried};

@@ -48,7 +48,8 @@ pub struct Peer {
     pub address_text: Arc<str>,
     /// `weight=`, at least 1.
     pub weight: u32,
-    /// `max_fails=`; 0 never counts. Always 0 for the only peer of a group: nginx never takes it out.
+    /// `max_fails=`; 0 never counts. Always 0 for the only peer of a group, which nginx never
+    /// takes out.
     pub max_fails: u32,
     /// `fail_timeout=`, milliseconds.
     pub fail_timeout_ms: u64,

@@ -70,12 +70,15 @@ pub struct Registry {
     known: Mutex<Known>,
     current: ArcSwap<Groups>,
     generation: watch::Sender<u64>,
+    /// (upstream, peer) pairs that the metrics show.
+    pub(super) shown: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
         let (generation, _) = watch::channel(0);
-        Self { known: Mutex::default(), current: ArcSwap::default(), generation }
+        let (known, shown) = (Mutex::default(), Mutex::default());
+        Self { known, current: ArcSwap::default(), generation, shown }
     }
 }
 
@@ -331,5 +334,63 @@ fn check(upstream: &model::Upstream, diagnostics: &mut Diagnostics) {
             upstream.name
         );
         diagnostics.fault(&upstream.at, message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::Balance;
+    use crate::upstream::fixture::upstream;
+
+    fn faults(upstream: model::Upstream) -> String {
+        let mut diagnostics = Diagnostics::default();
+        Registry::new().build(&[upstream], &[], &Addresses::new(), &mut diagnostics);
+        diagnostics.to_string().replace(":0: ", "")
+    }
+
+    #[test]
+    fn what_nginx_refuses_is_a_fault_in_its_words() {
+        let rr = Balance::RoundRobin;
+        assert_eq!(faults(upstream("x", rr.clone(), &[])), "no servers are inside upstream\n");
+        let backups = upstream("x", rr.clone(), &["127.0.0.1:80 backup"]);
+        assert_eq!(faults(backups), "no servers in upstream \"x\"\n");
+        let hashed = upstream("x", Balance::IpHash, &["127.0.0.1:80", "127.0.0.1:81 backup"]);
+        assert_eq!(faults(hashed), "balancing method does not support parameter \"backup\"\n");
+        let ring = Balance::Hash { key: "k".into(), consistent: true };
+        let heavy = faults(upstream("x", ring, &["127.0.0.1:80 weight=65537"]));
+        assert!(heavy.contains("sum to 65537"), "{heavy}");
+        let named = faults(upstream("x", rr, &["a.example:80", "b.example:80"]));
+        assert_eq!(named.lines().count(), 2);
+    }
+
+    #[test]
+    fn a_proxy_pass_to_an_address_has_a_group_unless_a_block_has_its_name() {
+        let at = At::default();
+        let to = |name: &str, host: &str| Implicit {
+            at: at.clone(),
+            name: name.to_owned(),
+            address: PeerAddress::Host { host: host.to_owned(), port: 8080 },
+        };
+        let implicit =
+            [to("127.0.0.1:8080", "127.0.0.1"), to("x", "x"), to("d.example:8080", "d.example")];
+        let upstreams = [upstream("x", Balance::RoundRobin, &["127.0.0.1:80"])];
+        let wanted: Vec<_> = names(&upstreams, &implicit).into_iter().collect();
+        assert_eq!(wanted, ["d.example", "x"]);
+
+        let two: Arc<[IpAddr]> = Arc::new(["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()]);
+        let addresses = Addresses::from([("d.example".to_owned(), two)]);
+        let mut diagnostics = Diagnostics::default();
+        let groups = Registry::new().build(&upstreams, &implicit, &addresses, &mut diagnostics);
+        assert_eq!(diagnostics.to_string(), "");
+        let single = groups.get("127.0.0.1:8080").unwrap();
+        assert_eq!((single.explicit, single.tries()), (false, 1));
+        assert_eq!(single.peers.load().iter().next().unwrap().max_fails, 0);
+        let double = groups.get("D.Example:8080").unwrap();
+        let shown: Vec<_> = double.peers.load().iter().map(|it| it.address_text.clone()).collect();
+        assert_eq!(shown.join(" "), "127.0.0.1:8080 [::1]:8080");
+        assert!(double.peers.load().iter().all(|it| it.max_fails == 1));
+        assert!(groups.get("x").unwrap().explicit);
+        assert_eq!(groups.iter().count(), 3);
     }
 }

@@ -366,6 +366,6 @@ proptest! {
             ask(&mut Picker::new(), &group, &key, None, 0)
         };
         let (before, after) = (chosen(&FIVE[..4]), chosen(FIVE));
-        prop_assert!(before == after || after == "85", "{} moved from {} to {}", key, before, after);
+        prop_assert!(before == after || after == "85", "{key}: {before} to {after}");
     }
 }
