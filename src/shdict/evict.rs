@@ -1,6 +1,6 @@
 //! Making room: what has expired goes, and what was not used for longest when it must.
 
-use crate::shdict::slab::PAGE;
+use crate::shdict::slab::{PAGE, Page};
 use crate::shdict::store::Store;
 use crate::shdict::table::Place;
 
@@ -25,21 +25,26 @@ impl Store {
     }
 
     /// Takes room for `size` bytes, dropping the oldest entries while there is none. Sets
-    /// `forcible` when any had to go. False when no room could be made.
-    pub(super) fn make_room(&mut self, size: usize, forcible: &mut bool, now_ms: u64) -> bool {
-        if self.slab.alloc(size) {
-            return true;
+    /// `forcible` when any had to go. `None` when no room could be made.
+    pub(super) fn make_room(
+        &mut self,
+        size: usize,
+        forcible: &mut bool,
+        now_ms: u64,
+    ) -> Option<Page> {
+        if let Some(page) = self.slab.alloc(size) {
+            return Some(page);
         }
         for _ in 0..MAX_ROUNDS {
             if !self.drop_oldest(true, now_ms) {
-                return false;
+                return None;
             }
             *forcible = true;
-            if self.slab.alloc(size) {
-                return true;
+            if let Some(page) = self.slab.alloc(size) {
+                return Some(page);
             }
         }
-        false
+        None
     }
 
     /// See [`crate::shdict::Dict::flush_all`].

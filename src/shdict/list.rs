@@ -1,5 +1,6 @@
 //! Lists: `lpush`, `rpush`, `lpop`, `rpop`, `llen`.
 
+use crate::shdict::slab::Page;
 use crate::shdict::store::{Found, NODE, Store};
 use crate::shdict::table::{Entry, Kind, Place};
 use crate::shdict::{End, Error};
@@ -14,8 +15,8 @@ pub enum Item {
     Number(f64),
 }
 
-/// A list's elements.
-pub type Items = VecDeque<Item>;
+/// A list's elements, each with where it is in the zone.
+pub type Items = VecDeque<(Item, Page)>;
 
 /// Bytes of an element's links, length and type.
 const ITEM_HEAD: usize = 21;
@@ -59,25 +60,23 @@ impl Store {
         let Kind::List(items) = &mut self.table.entry_mut(place).kind else {
             return Err(Error::ValueNotAList);
         };
-        if !self.slab.alloc(item.size()) {
+        let Some(page) = self.slab.alloc(item.size()) else {
             if items.is_empty() {
                 self.remove(place);
             }
             return Err(Error::NoMemory);
-        }
+        };
         match end {
-            End::Left => items.push_front(item),
-            End::Right => items.push_back(item),
+            End::Left => items.push_front((item, page)),
+            End::Right => items.push_back((item, page)),
         }
         Ok(items.len())
     }
 
     fn new_list(&mut self, key: &[u8]) -> Result<Place, Error> {
-        if !self.slab.alloc(entry_size(key.len())) {
-            return Err(Error::NoMemory);
-        }
+        let page = self.slab.alloc(entry_size(key.len())).ok_or(Error::NoMemoryForList)?;
         let kind = Kind::List(Items::new());
-        let entry = Entry { bytes: key.into(), key_len: key.len(), kind, ..Entry::default() };
+        let entry = Entry { bytes: key.into(), key_len: key.len(), kind, page, ..Entry::default() };
         Ok(self.table.insert(entry))
     }
 
@@ -93,13 +92,13 @@ impl Store {
             End::Right => items.pop_back(),
         };
         let is_empty = items.is_empty();
-        if let Some(item) = &item {
-            self.slab.free(item.size());
+        if let Some((item, page)) = &item {
+            self.slab.free(item.size(), *page);
         }
         if is_empty {
             self.remove(place);
         }
-        Ok(item)
+        Ok(item.map(|(item, _)| item))
     }
 
     /// See [`crate::shdict::Dict::list_len`].

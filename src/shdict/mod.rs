@@ -30,6 +30,10 @@ pub enum Error {
     /// There is no room, and none could be made.
     #[error("no memory")]
     NoMemory,
+    /// There is no room for a new list, not even an empty one. The text is the same, but Lua gets
+    /// `false` and not nil before it.
+    #[error("no memory")]
+    NoMemoryForList,
     /// `add` of a key that is there.
     #[error("exists")]
     Exists,
@@ -162,7 +166,7 @@ impl Dict {
     /// `dict:lpush`, `rpush`: returns the list's new length. Drops nothing to make room.
     ///
     /// # Errors
-    /// [`Error::ValueNotAList`], [`Error::NoMemory`], a bad key.
+    /// [`Error::ValueNotAList`], [`Error::NoMemory`], [`Error::NoMemoryForList`], a bad key.
     pub fn push(&self, key: &[u8], end: End, item: Item, now_ms: u64) -> Result<usize, Error> {
         check_key(key)?;
         self.store.lock().push(key, end, item, now_ms)

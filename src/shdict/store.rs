@@ -81,12 +81,12 @@ impl Store {
     pub(super) fn remove(&mut self, place: Place) {
         let entry = self.table.remove(place);
         match &entry.kind {
-            Kind::Text => self.slab.free(NODE + entry.bytes.len()),
-            Kind::Number(_) => self.slab.free(NODE + entry.key_len + 8),
-            Kind::Boolean(_) => self.slab.free(NODE + entry.key_len + 1),
+            Kind::Text => self.slab.free(NODE + entry.bytes.len(), entry.page),
+            Kind::Number(_) => self.slab.free(NODE + entry.key_len + 8, entry.page),
+            Kind::Boolean(_) => self.slab.free(NODE + entry.key_len + 1, entry.page),
             Kind::List(items) => {
-                items.iter().for_each(|it| self.slab.free(it.size()));
-                self.slab.free(list::entry_size(entry.key_len));
+                items.iter().for_each(|(item, page)| self.slab.free(item.size(), *page));
+                self.slab.free(list::entry_size(entry.key_len), entry.page);
             }
         }
     }
@@ -154,15 +154,13 @@ impl Store {
         }
         let Some(value) = value else { return Ok(()) };
         let size = NODE + key.len() + value.len();
-        let has_room = if matches!(op, Op::SafeSet | Op::SafeAdd) {
+        let page = if matches!(op, Op::SafeSet | Op::SafeAdd) {
             self.slab.alloc(size)
         } else {
             self.make_room(size, forcible, now_ms)
         };
-        if !has_room {
-            return Err(Error::NoMemory);
-        }
-        self.table.insert(Entry { expires_ms, flags, ..new_entry(key, value) });
+        let page = page.ok_or(Error::NoMemory)?;
+        self.table.insert(Entry { expires_ms, flags, page, ..new_entry(key, value) });
         Ok(())
     }
 
@@ -189,11 +187,10 @@ impl Store {
             self.remove(place);
         }
         let mut forcible = false;
-        if !self.make_room(NODE + key.len() + 8, &mut forcible, now_ms) {
-            return Err(Error::NoMemory);
-        }
+        let size = NODE + key.len() + 8;
+        let page = self.make_room(size, &mut forcible, now_ms).ok_or(Error::NoMemory)?;
         let expires_ms = expiry(ttl_ms, now_ms);
-        self.table.insert(Entry { expires_ms, ..new_entry(key, Value::Number(number)) });
+        self.table.insert(Entry { expires_ms, page, ..new_entry(key, Value::Number(number)) });
         Ok((number, forcible))
     }
 

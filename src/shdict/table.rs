@@ -2,6 +2,7 @@
 //! the one not used for longest. Both are links between places in one vector.
 
 use crate::shdict::list::Items;
+use crate::shdict::slab::Page;
 use std::hash::{BuildHasher, RandomState};
 
 /// Where an entry is; good until the entry is removed.
@@ -38,6 +39,8 @@ pub struct Entry {
     pub expires_ms: u64,
     /// The user's flags.
     pub flags: u32,
+    /// Where it is in the zone.
+    pub page: Page,
 }
 
 impl Entry {

@@ -1,8 +1,8 @@
 //! Tests of the dictionaries; figures and texts are lua-nginx-module 0.10.23's on the same calls.
 
+mod model;
+
 use super::*;
-use proptest::prelude::*;
-use std::collections::VecDeque;
 
 const NOW: u64 = 1_000_000;
 
@@ -195,189 +195,56 @@ fn no_increment_is_lost() {
     assert_eq!(get(&dict, "n", NOW), "20000 0");
 }
 
-/// A dictionary without limits, told as plainly as possible: oldest first.
-#[derive(Default)]
-struct Model(Vec<(u8, Kept, u64)>);
-
-#[derive(Clone, Debug, PartialEq)]
-enum Kept {
-    Value(String),
-    List(VecDeque<u8>),
+/// Does one operation of the recorded trace and shows its results as the trace does.
+fn answer(dict: &Dict, op: &str, key: &[u8], size: usize) -> String {
+    let text = vec![b'x'; size];
+    let counted = |text: &[u8]| format!("x{}", text.len());
+    let store = |op| match dict.store(op, key, Some(Value::Text(&text)), 0, 0, NOW) {
+        (Ok(()), forcible) => Ok(format!("true nil {forcible}")),
+        (Err(error), forcible) => Ok(format!("false {error} {forcible}")),
+    };
+    let answered = match op {
+        "set" => store(Op::Set),
+        "safe_set" => store(Op::SafeSet),
+        "add" => store(Op::Add),
+        "replace" => store(Op::Replace),
+        "delete" => dict.store(Op::Set, key, None, 0, 0, NOW).0.map(|()| "true nil nil".into()),
+        "get" => dict
+            .get_with(key, NOW, |value, _| match value {
+                Value::Text(text) => counted(text),
+                other => show(other),
+            })
+            .map(|found| format!("{} nil nil", found.unwrap_or("nil".into()))),
+        "incr" => dict
+            .incr(key, f64::from(u32::try_from(size).unwrap()), Some((1.0, 0)), NOW)
+            .map(|(number, forcible)| format!("{number} nil {forcible}")),
+        "rpush" => dict
+            .push(key, End::Right, Item::Text(text.clone().into()), NOW)
+            .map(|len| format!("{len} nil nil")),
+        "lpop" => dict.pop(key, End::Left, NOW).map(|item| match item {
+            Some(Item::Text(text)) => format!("{} nil nil", counted(&text)),
+            other => format!("{} nil nil", other.map_or("nil", |_| "number")),
+        }),
+        "llen" => dict.list_len(key, NOW).map(|len| format!("{len} nil nil")),
+        "keys" => Ok(format!("{} nil nil", keys(dict, 0).join(","))),
+        "free" => Ok(format!("{} nil nil", dict.free_space())),
+        other => panic!("no such operation: {other}"),
+    };
+    answered.unwrap_or_else(|error| match error {
+        Error::NoMemoryForList => format!("false {error} nil"),
+        _ => format!("nil {error} nil"),
+    })
 }
 
-impl Model {
-    fn drop_expired(&mut self, now_ms: u64) {
-        for _ in 0..2 {
-            if self.0.first().is_some_and(|(.., expires)| *expires != 0 && *expires <= now_ms) {
-                self.0.remove(0);
-            }
-        }
-    }
-
-    /// Moves `key` to the end; whether it is there and alive.
-    fn touch(&mut self, key: u8, now_ms: u64) -> Option<bool> {
-        let entry = self.0.remove(self.0.iter().position(|it| it.0 == key)?);
-        let is_alive = entry.2 == 0 || entry.2 >= now_ms;
-        self.0.push(entry);
-        Some(is_alive)
-    }
-
-    fn get(&mut self, key: u8, now_ms: u64) -> Option<Kept> {
-        self.drop_expired(now_ms);
-        self.touch(key, now_ms)?.then(|| self.0.last().unwrap().1.clone())
-    }
-
-    fn set(&mut self, key: u8, value: Option<String>, expires: u64) {
-        self.0.retain(|it| it.0 != key);
-        self.0.extend(value.map(|value| (key, Kept::Value(value), expires)));
-    }
-
-    fn push(&mut self, key: u8, item: u8, now_ms: u64) -> Result<usize, Error> {
-        self.drop_expired(now_ms);
-        if self.touch(key, now_ms) != Some(true) {
-            self.0.retain(|it| it.0 != key);
-            self.0.push((key, Kept::List(VecDeque::new()), 0));
-        }
-        match &mut self.0.last_mut().unwrap().1 {
-            Kept::Value(_) => Err(Error::ValueNotAList),
-            Kept::List(items) => {
-                items.push_back(item);
-                Ok(items.len())
-            }
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Get(u8),
-    Set(u8, Option<String>, u64),
-    Add(u8, String, u64),
-    Push(u8, u8),
-    Pop(u8),
-    Expire(u8, u64),
-    Keys,
-    FlushExpired(usize),
-    Wait(u64),
-}
-
-fn steps() -> impl Strategy<Value = Step> {
-    let key = || 0_u8..6;
-    let ttl = || prop_oneof![Just(0_u64), 1_u64..20];
-    prop_oneof![
-        key().prop_map(Step::Get),
-        (key(), proptest::option::of("[a-c]{0,2}"), ttl()).prop_map(|(k, v, t)| Step::Set(k, v, t)),
-        (key(), "[a-c]{0,2}", ttl()).prop_map(|(k, v, t)| Step::Add(k, v, t)),
-        (key(), any::<u8>()).prop_map(|(k, v)| Step::Push(k, v)),
-        key().prop_map(Step::Pop),
-        (key(), ttl()).prop_map(|(k, t)| Step::Expire(k, t)),
-        Just(Step::Keys),
-        (0_usize..3).prop_map(Step::FlushExpired),
-        (1_u64..8).prop_map(Step::Wait),
-    ]
-}
-
-/// Does a step on both and compares the answers.
-fn take(step: Step, dict: &Dict, model: &mut Model, now_ms: &mut u64) {
-    let now = *now_ms;
-    let expiry = |ttl| if ttl == 0 { 0 } else { now + ttl };
-    match step {
-        Step::Wait(ms) => *now_ms += ms,
-        Step::Get(key) => {
-            let found = dict.get_with(&[key], now, |value, _| show(value));
-            match model.get(key, now) {
-                Some(Kept::List(_)) => assert_eq!(found, Err(Error::ValueIsAList)),
-                Some(Kept::Value(value)) => assert_eq!(found, Ok(Some(value))),
-                None => assert_eq!(found, Ok(None)),
-            }
-        }
-        Step::Set(key, value, ttl) => {
-            model.drop_expired(now);
-            let text = value.as_ref().map(|it| Value::Text(it.as_bytes()));
-            assert_eq!(dict.store(Op::Set, &[key], text, ttl, 0, now), (Ok(()), false));
-            model.set(key, value, expiry(ttl));
-        }
-        Step::Add(key, value, ttl) => {
-            model.drop_expired(now);
-            let text = Some(Value::Text(value.as_bytes()));
-            let added = dict.store(Op::Add, &[key], text, ttl, 0, now).0;
-            if model.touch(key, now) == Some(true) {
-                assert_eq!(added, Err(Error::Exists));
-            } else {
-                assert_eq!(added, Ok(()));
-                model.set(key, Some(value), expiry(ttl));
-            }
-        }
-        Step::Push(key, item) => {
-            let pushed = dict.push(&[key], End::Right, Item::Number(item.into()), now);
-            assert_eq!(pushed, model.push(key, item, now));
-        }
-        Step::Pop(key) => {
-            let popped = dict.pop(&[key], End::Left, now);
-            let want = match model.get(key, now) {
-                None => Ok(None),
-                Some(Kept::Value(_)) => Err(Error::ValueNotAList),
-                Some(Kept::List(mut items)) => {
-                    let item = items.pop_front().map(|it| Item::Number(it.into()));
-                    model.0.last_mut().unwrap().1 = Kept::List(items);
-                    model.0.retain(|it| it.1 != Kept::List(VecDeque::new()));
-                    Ok(item)
-                }
-            };
-            assert_eq!(popped, want);
-        }
-        Step::Expire(key, ttl) => {
-            let entry = model.0.iter_mut().find(|it| it.0 == key);
-            let want = entry.map(|it| it.2 = expiry(ttl)).ok_or(Error::NotFound);
-            assert_eq!(dict.expire(&[key], ttl, now), want);
-        }
-        Step::Keys => {
-            let alive = model.0.iter().filter(|it| it.2 == 0 || it.2 > now);
-            let want: Vec<Box<[u8]>> = alive.map(|it| Box::from([it.0])).collect();
-            assert_eq!(dict.keys(0, now), want);
-        }
-        Step::FlushExpired(max) => {
-            let mut left = if max == 0 { usize::MAX } else { max };
-            let before = model.0.len();
-            model.0.retain(|it| {
-                let goes = it.2 != 0 && it.2 <= now && left > 0;
-                left -= usize::from(goes);
-                !goes
-            });
-            assert_eq!(dict.flush_expired(max, now), before - model.0.len());
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn agrees_with_the_plain_model(steps in proptest::collection::vec(steps(), 1..120)) {
-        let dict = Dict::new("d", 1 << 20);
-        let (mut model, mut now_ms) = (Model::default(), NOW);
-        for step in steps {
-            take(step, &dict, &mut model, &mut now_ms);
-        }
-        dict.flush_all(now_ms);
-        dict.flush_expired(0, now_ms);
-        prop_assert_eq!(dict.free_space(), Dict::new("d", 1 << 20).free_space());
-    }
-
-    #[test]
-    fn pressure_never_breaks_the_accounts(
-        sizes in proptest::collection::vec((0_u8..40, 0_usize..9000), 1..300)
-    ) {
-        let dict = Dict::new("d", 64 << 10);
-        let empty = dict.free_space();
-        for (key, size) in sizes {
-            let value = vec![key; size];
-            if dict.store(Op::Set, &[key], Some(Value::Text(&value)), 0, 0, NOW).0.is_ok() {
-                let same = dict.get_with(&[key], NOW, |found, _| found == Value::Text(&value));
-                prop_assert_eq!(same, Ok(Some(true)));
-            }
-        }
-        for key in dict.keys(0, NOW) {
-            let _ = dict.store(Op::Set, &key, None, 0, 0, NOW);
-        }
-        prop_assert_eq!(dict.free_space(), empty);
+#[test]
+fn a_full_zone_evicts_and_fragments_as_nginx_s() {
+    let dict = Dict::new("d", 100 << 10);
+    let lines = include_str!("trace.txt").lines().filter(|it| !it.starts_with('#'));
+    for (number, line) in lines.enumerate() {
+        let mut fields = line.splitn(4, ' ');
+        let mut field = || fields.next().unwrap();
+        let (op, key, size, want) = (field(), field(), field(), field());
+        let got = answer(&dict, op, key.as_bytes(), size.parse().unwrap());
+        assert_eq!(got, want, "operation {number}: {op} {key} {size}");
     }
 }
