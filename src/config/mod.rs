@@ -134,3 +134,6 @@ pub fn directives() -> impl Iterator<Item = &'static Directive> {
 pub fn reference() -> String {
     nginx::reference::reference()
 }
+
+#[cfg(test)]
+mod tests;

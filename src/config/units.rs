@@ -1,18 +1,31 @@
 //! Values as nginx writes them: times, sizes, numbers, switches, and texts with variables.
 
+/// Units of time with their milliseconds, from the largest to the smallest.
+const UNITS: [(&str, u64); 8] = [
+    ("y", 365 * 86_400_000),
+    ("M", 30 * 86_400_000),
+    ("w", 7 * 86_400_000),
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1000),
+    ("ms", 1),
+];
+
 /// `30`, `500ms`, `1h30m`, `1d 12h`: milliseconds. A bare number is seconds; units go from the
-/// larger to the smaller, each once: `y M w d h m s ms` (`ngx_parse_time`).
+/// larger to the smaller, each once: `w d h m s ms` (`ngx_parse_time`, which has no `y` and `M`
+/// where it counts milliseconds).
 pub fn millis(text: &str) -> Option<u64> {
-    const UNITS: [(&str, u64); 8] = [
-        ("y", 365 * 86_400_000),
-        ("M", 30 * 86_400_000),
-        ("w", 7 * 86_400_000),
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1000),
-        ("ms", 1),
-    ];
+    time(text, &UNITS[2..])
+}
+
+/// The same in whole seconds, given in milliseconds: `y M w d h m s`, for the few times that nginx
+/// counts so (`fail_timeout=`, `valid=`).
+pub fn seconds(text: &str) -> Option<u64> {
+    time(text, &UNITS[..7])
+}
+
+fn time(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let mut total: u64 = 0;
     let mut next = 0;
     let mut rest = text;
@@ -27,10 +40,10 @@ pub fn millis(text: &str) -> Option<u64> {
         let unit = &rest[..letters];
         rest = rest[letters..].trim_start_matches(' ');
         let (at, scale) = if unit.is_empty() {
-            (7, 1000)
+            (units.len() - 1, 1000)
         } else {
-            let at = UNITS.iter().position(|(name, _)| *name == unit)?;
-            (at, UNITS[at].1)
+            let at = units.iter().position(|(name, _)| *name == unit)?;
+            (at, units[at].1)
         };
         if at < next {
             return None;
@@ -77,13 +90,13 @@ pub fn percent(text: &str) -> Option<u32> {
     let text = text.strip_suffix('%')?;
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let part = match part.len() {
-        0 if text.contains('.') => return None,
         0 => 0,
         1 => number(part)? * 10,
         2 => number(part)?,
         _ => return None,
     };
-    let points = number(whole)?.checked_mul(100)?.checked_add(part)?;
+    let whole = if whole.is_empty() && text.len() > 1 { 0 } else { number(whole)? };
+    let points = whole.checked_mul(100)?.checked_add(part)?;
     u32::try_from(points).ok().filter(|it| (1..=10_000).contains(it))
 }
 
@@ -129,11 +142,20 @@ mod tests {
             ("1.5s", None),
             ("30s1m", None),
             ("1m1m", None),
+            ("1y", None),
+            ("1M", None),
             ("-1", None),
             ("99999999999999999999", None),
         ] {
             assert_eq!(millis(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn whole_seconds_have_years_and_no_milliseconds() {
+        assert_eq!(seconds("1y2M"), Some(425 * 86_400_000));
+        assert_eq!(seconds("10"), Some(10_000));
+        assert_eq!(seconds("1ms"), None);
     }
 
     #[test]
@@ -153,8 +175,10 @@ mod tests {
     fn shares_are_basis_points() {
         assert_eq!(percent("0.5%"), Some(50));
         assert_eq!(percent("12.34%"), Some(1234));
+        assert_eq!(percent("5.%"), Some(500));
+        assert_eq!(percent(".5%"), Some(50));
         assert_eq!(percent("100%"), Some(10_000));
-        for text in ["50", "0.001%", "0%", "100.01%", "5.%", "%", "-1%"] {
+        for text in ["50", "0.001%", "0%", "100.01%", ".%", "%", "-1%"] {
             assert_eq!(percent(text), None, "{text}");
         }
     }

@@ -249,8 +249,8 @@ impl Lower<'_> {
         match text.strip_prefix('$') {
             Some(name) if !name.is_empty() => {
                 if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-                    let help = "only letters, digits and \"_\" can be referred to";
-                    self.fault(node, format!("invalid variable name \"{text}\"; {help}"));
+                    let help = "no \"$name\" can refer to it";
+                    self.warning(node, format!("suspicious variable name \"{text}\"; {help}"));
                 }
                 name.to_owned()
             }

@@ -6,7 +6,7 @@ use crate::config::nginx::directive::{
     millis, setting,
 };
 use crate::config::nginx::lower::Lower;
-use crate::config::nginx::tree::Node;
+use crate::config::nginx::tree::{Body, Node};
 use crate::config::units;
 use std::net::{IpAddr, SocketAddr};
 
@@ -137,7 +137,8 @@ fn types(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
     };
     let table = http.types.get_or_insert_with(Vec::new);
     for line in node.children() {
-        if line.name == "include" {
+        if line.body != Body::None {
+            lower.fault(line, "unexpected \"{\" in types; it holds lines of TYPE EXTENSION…");
             continue;
         }
         for extension in line.texts() {
@@ -182,7 +183,7 @@ fn server_identity(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
 fn keepalive_timeout(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
     let Some(settings) = scope.settings() else { return };
     let header = match node.args.get(1) {
-        Some(word) => units::millis(&word.text).map(|ms| Some(ms / 1000)),
+        Some(word) => units::seconds(&word.text).map(|ms| Some(ms / 1000)),
         None => Some(None),
     };
     let (Some(timeout), Some(header)) = (units::millis(node.arg(0)), header) else {
@@ -201,7 +202,7 @@ fn resolver(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
         Resolver { at: node.at.clone(), ipv6: true, ipv4: true, ..Resolver::default() };
     for text in node.texts() {
         match text.split_once('=') {
-            Some(("valid", time)) => match units::millis(time) {
+            Some(("valid", time)) => match units::seconds(time) {
                 Some(time) => resolver.valid_ms = Some(time),
                 None => return lower.fault(node, format!("invalid parameter: {text}")),
             },

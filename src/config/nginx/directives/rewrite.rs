@@ -76,6 +76,9 @@ fn rewrite(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
             return lower.fault(node, format!("invalid parameter \"{text}\"; {help}"));
         }
     };
+    if node.arg(1).is_empty() {
+        return lower.fault(node, "empty replacement");
+    }
     let replacement = lower.text(node, node.arg(1));
     let regex = node.arg(0).to_owned();
     push(scope, RewriteOp::Rewrite(Rewrite { at: node.at.clone(), regex, replacement, flag }));
@@ -84,7 +87,7 @@ fn rewrite(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
 /// `ngx_http_rewrite_return`: a lone URL is a 302.
 fn return_(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
     let first = node.arg(0);
-    let is_url = ["http://", "https://", "$"].iter().any(|it| first.starts_with(it));
+    let is_url = ["http://", "https://", "$scheme"].iter().any(|it| first.starts_with(it));
     let (status, text) = match (units::number(first), node.args.get(1)) {
         (Some(status), text) if status <= 999 => (status, text.map(|it| it.text.as_str())),
         (None, None) if is_url => (302, Some(first)),

@@ -142,7 +142,7 @@ fn parameter(peer: &mut Peer, text: &str) -> Result<(), String> {
         Some(("max_fails", value)) => peer.max_fails = number(value)?,
         Some(("max_conns", value)) => peer.max_conns = number(value)?,
         Some(("fail_timeout", value)) => {
-            peer.fail_timeout_ms = units::millis(value).ok_or_else(invalid)?;
+            peer.fail_timeout_ms = units::seconds(value).ok_or_else(invalid)?;
         }
         Some((name @ ("slow_start" | "route" | "service" | "drain"), _)) => {
             return Err(format!(
