@@ -100,8 +100,9 @@ impl Registry {
     ) -> Groups {
         let mut groups = Groups::default();
         for upstream in upstreams {
-            check(upstream, diagnostics);
-            self.add(&mut groups, upstream.clone(), true, addresses, diagnostics);
+            if check(upstream, diagnostics) {
+                self.add(&mut groups, upstream.clone(), true, addresses, diagnostics);
+            }
         }
         for it in implicit {
             if groups.get(&it.name).is_some() {
@@ -309,8 +310,9 @@ fn name_of(address: &PeerAddress) -> Arc<str> {
     }
 }
 
-/// What nginx refuses in an `upstream` block as a whole.
-fn check(upstream: &model::Upstream, diagnostics: &mut Diagnostics) {
+/// Says what nginx refuses in an `upstream` block as a whole; true when there is nothing.
+fn check(upstream: &model::Upstream, diagnostics: &mut Diagnostics) -> bool {
+    let before = diagnostics.0.len();
     if upstream.peers.iter().all(|peer| peer.backup) {
         let message = if upstream.peers.is_empty() {
             "no servers are inside upstream".to_owned()
@@ -335,6 +337,7 @@ fn check(upstream: &model::Upstream, diagnostics: &mut Diagnostics) {
         );
         diagnostics.fault(&upstream.at, message);
     }
+    diagnostics.0.len() == before
 }
 
 #[cfg(test)]
