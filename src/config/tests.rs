@@ -109,7 +109,8 @@ proptest! {
         let closing = "}".repeat(within.matches('{').count());
         for end in [";", "{ }"] {
             let line = format!("{row} {}{end}", words.join(" "));
-            if let Ok(loaded) = load_text("t", &format!("events {{ }} {within} {line} {closing}"), None) {
+            let text = format!("events {{ }} {within} {line} {closing}");
+            if let Ok(loaded) = load_text("t", &text, None) {
                 let again = from_json(&to_json(&loaded.model));
                 prop_assert!(again.as_ref() == Ok(&loaded.model), "{} {:?}", line, again);
             }

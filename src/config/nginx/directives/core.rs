@@ -2,7 +2,7 @@
 
 use crate::config::model::{Http, WorkerProcesses};
 use crate::config::nginx::directive::{
-    Apply, Arity, Directive, EVENTS, MAIN, ONE, Scope, custom, flag, millis,
+    ANYWHERE, Apply, Arity, Directive, EVENTS, MAIN, ONE, Scope, custom, flag, millis,
 };
 use crate::config::nginx::lower::Lower;
 use crate::config::nginx::tree::Node;
@@ -65,6 +65,7 @@ pub(super) const TABLE: &[Directive] = &[
         "The address of `/metrics`, `/healthz` and `/status`, or `off`; default `127.0.0.1:9180`.",
     )
     .ours(),
+    custom("include", ANYWHERE, ONE, include, "Reads a file, or all that a glob matches, here."),
     custom("load_module", MAIN, ONE, load_module, "Accepted for modules that are built in."),
     custom("events", MAIN, Arity::Exactly(0), events, "The connections of the workers.").block(),
     custom("http", MAIN, Arity::Exactly(0), http, "Everything about HTTP.").block(),
@@ -125,6 +126,9 @@ fn admin_listen(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
     }
     lower.once(node, scope.main().map(|it| &mut it.admin_listen), Some(text.to_owned()));
 }
+
+/// Nothing: files are read before directives are applied; only its arguments are judged here.
+fn include(_: &mut Lower<'_>, _: &mut Scope<'_>, _: &Node) {}
 
 /// The modules whose directives are built in, as their files are called.
 const BUILT_IN: &[&str] = &[
