@@ -4,6 +4,7 @@ pub mod clock;
 pub mod config;
 pub mod http;
 pub mod log;
+pub mod lua;
 pub mod metrics;
 pub mod regex;
 pub mod request;

@@ -1,0 +1,168 @@
+//! Scripts: named as OpenResty names them, compiled once a VM.
+
+use crate::config::model::Chunk;
+use crate::config::model::ChunkSource;
+use crate::lua::ffi::stack::Anchor;
+use crate::lua::ffi::stack::Stack;
+use crate::lua::ffi::thread::load;
+use crate::lua::vm::Vm;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::Path;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// LuaJIT shows names of chunks shorter than this whole (`LUA_IDSIZE`).
+const MAX_NAME: usize = 60;
+
+/// Why a script cannot run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// A syntax error in the configuration; the text has chunk name and line.
+    #[error("failed to load inlined Lua code: {0}")]
+    Inline(String),
+    /// A syntax error in a file.
+    #[error("failed to load external Lua file \"{path}\": {text}")]
+    File {
+        /// The file's path.
+        path: String,
+        /// Path, line and what is wrong.
+        text: String,
+    },
+    /// The file cannot be read: nginx answers 404 where it is missing.
+    #[error("failed to load external Lua file \"{path}\": cannot open {path}: {text}")]
+    Open {
+        /// The file's path.
+        path: String,
+        /// The system's words.
+        text: String,
+        /// Whether it does not exist (404, not 500).
+        missing: bool,
+    },
+}
+
+/// A compiled script of one VM.
+#[derive(Clone, Debug)]
+pub struct Handler {
+    anchor: Rc<Anchor>,
+}
+
+impl Handler {
+    /// Pushes its function.
+    pub(in crate::lua) fn push(&self, stack: &Stack<'_>) {
+        stack.push_anchored(&self.anchor);
+    }
+}
+
+/// The scripts that a VM has compiled.
+#[derive(Debug, Default)]
+pub struct Chunks {
+    inline: RefCell<HashMap<usize, Inline>>,
+    files: RefCell<HashMap<PathBuf, Handler>>,
+}
+
+/// An inline script, found by the address of its text (a snapshot's does not move) and compared,
+/// lest another text came to stand there.
+#[derive(Debug)]
+struct Inline {
+    code: Box<str>,
+    line: u32,
+    handler: Handler,
+}
+
+/// The name of an inline chunk: `=content_by_lua(nginx.conf:40)`. `file` is the configuration's
+/// file as it was opened; its last part is shown, and what is too long is cut at its beginning.
+pub fn inline_name(directive: &str, file: &Path, line: u32) -> String {
+    let shown = file.to_string_lossy();
+    let shown = match shown.rsplit_once('/') {
+        Some((folders, name)) => match folders.rsplit_once("/conf") {
+            Some((_, "")) | None => name.to_owned(),
+            Some((_, deeper)) => format!("{}/{name}", deeper.trim_start_matches('/')),
+        },
+        None => shown.into_owned(),
+    };
+    let room = MAX_NAME - 1 - directive.len() - format!("(:{line})").len();
+    if shown.len() <= room {
+        return format!("={directive}({shown}:{line})");
+    }
+    let mut from = shown.len() - room.saturating_sub(3).min(shown.len());
+    while !shown.is_char_boundary(from) {
+        from += 1;
+    }
+    format!("={directive}(...{}:{line})", &shown[from..])
+}
+
+impl Vm {
+    /// The compiled script of `chunk`, whose path (if a file) holds no variable.
+    ///
+    /// # Errors
+    /// A syntax error, or a file that cannot be read.
+    pub fn handler(&self, chunk: &Chunk) -> Result<Handler, LoadError> {
+        match &chunk.source {
+            ChunkSource::Inline(code) => self.inline(chunk, code),
+            ChunkSource::File(path) => self.file(Path::new(path)),
+        }
+    }
+
+    fn inline(&self, chunk: &Chunk, code: &str) -> Result<Handler, LoadError> {
+        let address = code.as_ptr() as usize;
+        if let Some(known) = self.chunks().inline.borrow().get(&address)
+            && known.line == chunk.at.line
+            && *known.code == *code
+        {
+            return Ok(known.handler.clone());
+        }
+        let name = inline_name(&chunk.directive, Path::new(&*chunk.at.file), chunk.at.line);
+        let anchor =
+            load(self.state(), code.as_bytes(), name.as_bytes()).map_err(LoadError::Inline)?;
+        let handler = Handler { anchor: Rc::new(anchor) };
+        let known = Inline { code: code.into(), line: chunk.at.line, handler: handler.clone() };
+        self.chunks().inline.borrow_mut().insert(address, known);
+        Ok(handler)
+    }
+
+    /// The compiled script of a file, text or LuaJIT's bytecode; a relative path starts from the
+    /// prefix. With the code cache off it is read anew.
+    ///
+    /// # Errors
+    /// A syntax error, or a file that cannot be read.
+    pub fn file(&self, path: &Path) -> Result<Handler, LoadError> {
+        let path = self.options().prefix.join(path);
+        if self.options().code_cache
+            && let Some(handler) = self.chunks().files.borrow().get(&path)
+        {
+            return Ok(handler.clone());
+        }
+        let shown = path.display().to_string();
+        let code = std::fs::read(&path).map_err(|error| LoadError::Open {
+            path: shown.clone(),
+            text: system_text(&error),
+            missing: error.kind() == std::io::ErrorKind::NotFound,
+        })?;
+        let anchor = load(self.state(), skip_shebang(&code), format!("@{shown}").as_bytes())
+            .map_err(|text| LoadError::File { path: shown, text })?;
+        let handler = Handler { anchor: Rc::new(anchor) };
+        if self.options().code_cache {
+            self.chunks().files.borrow_mut().insert(path, handler.clone());
+        }
+        Ok(handler)
+    }
+}
+
+/// Lua passes over a first line that begins with `#`; its line feed stays, for the line numbers.
+fn skip_shebang(code: &[u8]) -> &[u8] {
+    if code.first() != Some(&b'#') {
+        return code;
+    }
+    let end = code.iter().position(|&byte| byte == b'\n').unwrap_or(code.len());
+    &code[end..]
+}
+
+/// The system's words without Rust's ` (os error 2)`.
+fn system_text(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}

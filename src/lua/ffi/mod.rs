@@ -1,0 +1,15 @@
+//! The border to LuaJIT and, with `src/sys/`, the only home of `unsafe`: a state with a counted
+//! heap, stacks that safe code may push to, API functions as safe bodies, coroutines.
+#![expect(unsafe_code, reason = "the border to a C library")]
+
+pub mod call;
+pub mod clock;
+pub mod function;
+pub mod heap;
+mod raw;
+pub mod stack;
+pub mod thread;
+pub mod value;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Building a VM: the API's tables, the preludes, where `require` looks.
+
+use crate::lua::ffi::function::Library;
+use crate::lua::ffi::function::push_function;
+use crate::lua::ffi::heap::State;
+use crate::lua::ffi::stack::Stack;
+use crate::lua::ffi::stack::Table;
+use crate::lua::ffi::thread::Resumed;
+use crate::lua::ffi::thread::load;
+use crate::lua::ffi::thread::main_stack;
+use crate::lua::ffi::thread::trim_main;
+use crate::lua::ffi::value::Slot;
+use crate::lua::ffi::value::Value;
+use crate::lua::ngx::LIBRARIES;
+use crate::lua::ngx::PRELUDES;
+use crate::lua::vm::Options;
+use crate::lua::vm::Vm;
+use std::rc::Rc;
+
+/// Why a VM could not be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// No memory for a Lua state.
+    #[error("no memory for a Lua VM")]
+    Memory,
+    /// One of our own preludes failed: a fault of this program.
+    #[error("prelude {name}: {text}")]
+    Prelude {
+        /// Which.
+        name: &'static str,
+        /// Lua's message.
+        text: String,
+    },
+}
+
+impl Vm {
+    /// Builds a VM on this thread, where it stays.
+    ///
+    /// # Errors
+    /// No memory, or a fault of this program.
+    pub fn open(options: Options) -> Result<Rc<Self>, OpenError> {
+        let state = State::new(options.memory_limit_bytes).ok_or(OpenError::Memory)?;
+        let vm = Rc::new(Self::new(state, options));
+        let stack = main_stack(vm.state());
+        let base = stack.top();
+        let globals = stack.globals();
+        globals.get("tostring");
+        vm.set_tostring(stack.anchor());
+        set_search_path(&vm, &globals);
+        seed_random(&vm, &globals);
+        let native = stack.new_table(0, 16);
+        for library in LIBRARIES {
+            register(&vm, &stack, library, &globals, &native);
+        }
+        for (name, source) in PRELUDES {
+            prelude(&vm, name, source, &globals, &native)?;
+        }
+        trim_main(vm.state(), base);
+        Ok(vm)
+    }
+}
+
+/// Puts the functions of `library` into their table, made if it is not there.
+fn register(
+    vm: &Rc<Vm>,
+    stack: &Stack<'_>,
+    library: &'static Library,
+    globals: &Table<'_>,
+    native: &Table<'_>,
+) {
+    let mut names = library.path.split('.').peekable();
+    let mut table = *globals;
+    if names.peek() == Some(&"native") {
+        names.next();
+        table = *native;
+    }
+    for name in names {
+        table = match table.get(name) {
+            Value::Table(found) => found,
+            _ => {
+                let made = stack.new_table(0, 8);
+                table.set(name, &made);
+                made
+            }
+        };
+    }
+    for function in library.functions {
+        push_function(stack, vm, function);
+        let made = Slot(stack.top());
+        table.set(function.name, made);
+    }
+}
+
+/// # Errors
+/// A prelude that fails.
+fn prelude(
+    vm: &Rc<Vm>,
+    name: &'static str,
+    source: &str,
+    globals: &Table<'_>,
+    native: &Table<'_>,
+) -> Result<(), OpenError> {
+    let failed = |text| OpenError::Prelude { name, text };
+    let function = load(vm.state(), source.as_bytes(), format!("={name}").as_bytes());
+    let function = function.map_err(failed)?;
+    let thread = vm.take_thread();
+    let stack = thread.stack(vm.state());
+    stack.push_anchored(&function);
+    let on_main = main_stack(vm.state());
+    globals.get("ngx");
+    on_main.push_copy(native.index());
+    thread.take_from_main(vm.state(), 2);
+    let resumed = thread.call(vm.state(), 2, 0);
+    on_main.release(function);
+    if resumed == Resumed::Finished {
+        vm.recycle(thread);
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(stack.text(-1).unwrap_or_default()).into_owned();
+    thread.discard(vm.state());
+    Err(failed(text))
+}
+
+/// `package.path` and `package.cpath`: `;;` stands for the default path, `$prefix` and `${prefix}`
+/// for the server's prefix.
+fn set_search_path(vm: &Rc<Vm>, globals: &Table<'_>) {
+    let options = vm.options();
+    let Value::Table(package) = globals.get("package") else { return };
+    for (field, given) in [("path", &options.package_path), ("cpath", &options.package_cpath)] {
+        if let Some(given) = given
+            && let Value::Bytes(default) = package.get(field)
+        {
+            let prefix = options.prefix.to_string_lossy();
+            let path = search_path(given, &String::from_utf8_lossy(default), &prefix);
+            package.set(field, path);
+        }
+    }
+}
+
+/// What a `lua_package_path` means. As in OpenResty: each `;;` becomes `;default;`, and a `;` at
+/// either end that came of it goes.
+fn search_path(given: &str, default: &str, prefix: &str) -> String {
+    let given = given.replace("${prefix}", prefix).replace("$prefix", prefix);
+    let whole = given.replace(";;", &format!(";{default};"));
+    whole.trim_matches(';').to_owned()
+}
+
+/// LuaJIT starts every VM with the same seed: all workers would draw alike.
+fn seed_random(vm: &Rc<Vm>, globals: &Table<'_>) {
+    let Value::Table(math) = globals.get("math") else { return };
+    math.get("randomseed");
+    let thread = vm.take_thread();
+    thread.take_from_main(vm.state(), 1);
+    thread.stack(vm.state()).push((vm.options().random_seed >> 11) as f64);
+    thread.call(vm.state(), 1, 0);
+    vm.recycle(thread);
+}

@@ -1,0 +1,272 @@
+//! One Lua VM: of one worker and one generation of the configuration. It knows what runs in it
+//! now (request, phase) and keeps what API functions need between calls.
+
+use crate::lua::budget::Budget;
+use crate::lua::chunk::Chunks;
+use crate::lua::ffi::heap::State;
+use crate::lua::ffi::stack::Anchor;
+use crate::lua::ffi::thread::Thread;
+use crate::lua::host::Host;
+use crate::lua::outcome::Op;
+use crate::lua::outcome::Outcome;
+use crate::lua::phase::Phase;
+use crate::lua::timer::Timers;
+use crate::request::Request;
+use std::cell::OnceCell;
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::task::Waker;
+
+/// Coroutines kept for reuse at most.
+const MAX_POOLED: usize = 256;
+
+/// What a VM is built from.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The server's prefix (`-p`), which relative script paths and `$prefix` start from.
+    pub prefix: PathBuf,
+    /// `lua_package_path`.
+    pub package_path: Option<String>,
+    /// `lua_package_cpath`.
+    pub package_cpath: Option<String>,
+    /// `lua_vm_memory_limit`, in bytes; 0 is no limit.
+    pub memory_limit_bytes: usize,
+    /// `lua_handler_timeout`, in milliseconds of CPU time; 0 is no limit.
+    pub handler_timeout_ms: u64,
+    /// The same for `init_by_lua*` and `init_worker_by_lua*`.
+    pub init_timeout_ms: u64,
+    /// The worker's number, from 0; `None` outside of workers (`ngx.worker.id()`).
+    pub worker_id: Option<usize>,
+    /// How many workers there are (`ngx.worker.count()`).
+    pub worker_count: usize,
+    /// `lua_max_pending_timers`.
+    pub max_pending_timers: usize,
+    /// `lua_max_running_timers`.
+    pub max_running_timers: usize,
+    /// `lua_code_cache`: off rereads files for each request.
+    pub code_cache: bool,
+    /// Seeds `math.random`, which OpenResty leaves alike in all workers.
+    pub random_seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            prefix: PathBuf::from("/"),
+            package_path: None,
+            package_cpath: None,
+            memory_limit_bytes: 256 << 20,
+            handler_timeout_ms: 1000,
+            init_timeout_ms: 10_000,
+            worker_id: None,
+            worker_count: 1,
+            max_pending_timers: 1024,
+            max_running_timers: 256,
+            code_cache: true,
+            random_seed: rand::random(),
+        }
+    }
+}
+
+/// What runs now. Each resume has its own, and so has each synchronous call inside of one.
+pub struct Frame {
+    /// The request, if the code runs for one.
+    pub request: Option<Rc<Request>>,
+    /// The phase.
+    pub phase: Phase,
+    /// Who is to be woken when a wait is over; `None` where waiting is not possible.
+    pub waker: Option<Waker>,
+    /// The wait that the running coroutine asked for.
+    pub op: Option<Op>,
+    /// The decision that ends the run.
+    pub outcome: Option<Outcome>,
+    /// Call stacks of failed `coroutine.wrap`s whose error goes on outwards, innermost first.
+    pub tracebacks: Vec<Vec<u8>>,
+    /// The message of that error.
+    pub failing: Vec<u8>,
+}
+
+impl Frame {
+    /// A frame for `phase`.
+    pub fn new(request: Option<Rc<Request>>, phase: Phase, waker: Option<Waker>) -> Self {
+        Self {
+            request,
+            phase,
+            waker,
+            op: None,
+            outcome: None,
+            tracebacks: Vec::new(),
+            failing: Vec::new(),
+        }
+    }
+}
+
+/// A Lua VM. API functions reach it through `call.vm()`.
+pub struct Vm {
+    state: State,
+    options: Options,
+    frame: RefCell<Frame>,
+    pool: RefCell<Vec<Thread>>,
+    chunks: Chunks,
+    budget: Budget,
+    timers: Timers,
+    host: OnceCell<Rc<dyn Host>>,
+    tostring: OnceCell<Anchor>,
+}
+
+impl std::fmt::Debug for Vm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vm").field("used_bytes", &self.used_bytes()).finish_non_exhaustive()
+    }
+}
+
+impl Vm {
+    /// A VM over `state`; `open` fills it with libraries and API.
+    pub(in crate::lua) fn new(state: State, options: Options) -> Self {
+        Self {
+            state,
+            timers: Timers::new(options.max_pending_timers, options.max_running_timers),
+            options,
+            frame: RefCell::new(Frame::new(None, Phase::Init, None)),
+            pool: RefCell::default(),
+            chunks: Chunks::default(),
+            budget: Budget::of_this_thread(),
+            host: OnceCell::new(),
+            tostring: OnceCell::new(),
+        }
+    }
+
+    /// The Lua state.
+    pub(in crate::lua) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What it was built from.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The scripts loaded so far.
+    pub(in crate::lua) fn chunks(&self) -> &Chunks {
+        &self.chunks
+    }
+
+    /// The CPU time that handlers may take.
+    pub(in crate::lua) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Its timers.
+    pub fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// Bytes that Lua holds.
+    pub fn used_bytes(&self) -> usize {
+        self.state.heap().used_bytes()
+    }
+
+    /// Whether a script ever ran into the memory limit; such a VM is best replaced.
+    pub fn is_exhausted(&self) -> bool {
+        self.state.heap().is_exhausted()
+    }
+
+    /// The door to the proxy.
+    pub fn host(&self) -> Option<&Rc<dyn Host>> {
+        self.host.get()
+    }
+
+    /// Names the proxy; the first one stays.
+    pub fn set_host(&self, host: Rc<dyn Host>) {
+        let _ = self.host.set(host);
+    }
+
+    /// Lua's own `tostring`, anchored when the VM was built.
+    pub(in crate::lua) fn tostring(&self) -> &Anchor {
+        self.tostring.get().expect("set when the VM is built")
+    }
+
+    pub(in crate::lua) fn set_tostring(&self, anchor: Anchor) {
+        let _ = self.tostring.set(anchor);
+    }
+
+    /// The request that the running code serves.
+    pub fn request(&self) -> Option<Rc<Request>> {
+        self.frame.borrow().request.clone()
+    }
+
+    /// The phase that runs.
+    pub fn phase(&self) -> Phase {
+        self.frame.borrow().phase
+    }
+
+    pub(in crate::lua) fn waker(&self) -> Option<Waker> {
+        self.frame.borrow().waker.clone()
+    }
+
+    pub(in crate::lua) fn set_op(&self, op: Op) {
+        self.frame.borrow_mut().op = Some(op);
+    }
+
+    /// Decides how the run ends, without ending it now: for phases that do not wait.
+    pub fn set_outcome(&self, outcome: Outcome) {
+        self.frame.borrow_mut().outcome = Some(outcome);
+    }
+
+    /// Notes the call stack of a coroutine whose error `message` goes on outwards.
+    pub(in crate::lua) fn note_traceback(&self, message: Vec<u8>, traceback: Vec<u8>) {
+        const MOST: usize = 16;
+        let mut frame = self.frame.borrow_mut();
+        if frame.failing != message {
+            // An earlier error, which was caught.
+            frame.tracebacks.clear();
+            frame.failing = message;
+        }
+        if frame.tracebacks.len() < MOST {
+            frame.tracebacks.push(traceback);
+        }
+    }
+
+    /// Runs `body` with `frame` as what runs now, nested in whatever ran; gives the frame back.
+    pub(in crate::lua) fn within<T>(&self, frame: Frame, body: impl FnOnce() -> T) -> (T, Frame) {
+        let outer = self.frame.replace(frame);
+        let result = body();
+        (result, self.frame.replace(outer))
+    }
+
+    /// A coroutine with an empty stack, used before if possible.
+    pub(in crate::lua) fn take_thread(&self) -> Thread {
+        let pooled = self.pool.borrow_mut().pop();
+        pooled.unwrap_or_else(|| Thread::new(&self.state))
+    }
+
+    /// Takes back a coroutine whose function has returned.
+    pub(in crate::lua) fn recycle(&self, thread: Thread) {
+        thread.clear(&self.state);
+        let mut pool = self.pool.borrow_mut();
+        if pool.len() < MAX_POOLED {
+            pool.push(thread);
+        } else {
+            drop(pool);
+            thread.discard(&self.state);
+        }
+    }
+
+    /// Coroutines waiting for reuse.
+    pub fn pooled_threads(&self) -> usize {
+        self.pool.borrow().len()
+    }
+
+    /// Collects all garbage now.
+    pub fn collect_garbage(&self) {
+        crate::lua::ffi::thread::collect_garbage(&self.state);
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        // Finalizers may call our API: everything else here must still be alive.
+        self.state.close();
+    }
+}
