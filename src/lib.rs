@@ -6,6 +6,7 @@ pub mod http;
 pub mod log;
 pub mod lua;
 pub mod metrics;
+pub mod proxy;
 pub mod regex;
 pub mod request;
 pub mod resolver;

@@ -135,7 +135,7 @@ impl Request {
             }
             B::RequestUri => put(Some(&self.target), out),
             B::RequestMethod => put(Some(&self.original_method), out),
-            B::Request => put(Some(&self.request_line()), out),
+            B::Request => put(Some(&self.line), out),
             B::ServerProtocol => put(Some(self.version.as_str().as_bytes()), out),
             B::Host => put(Some(&self.host_or_name()), out),
             B::ServerName => {

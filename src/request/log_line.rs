@@ -33,7 +33,7 @@ impl Request {
         }
         line.field("client", self.connection.client.host());
         line.field("server", self.snapshot.server(self.server.get()).name.as_bytes());
-        line.quoted("request", self.request_line());
+        line.quoted("request", &self.line);
         // A log line may be written while an attempt is being changed.
         if let Ok(attempts) = self.attempts.try_borrow()
             && let Some(attempt) = attempts.0.last()

@@ -68,7 +68,9 @@ pub struct Request {
     pub started_unix_ms: u64,
     /// HTTP's version.
     pub version: Version,
-    /// The request target as it came: `/a%20b?x=1`.
+    /// The request line as it came: `$request`.
+    pub line: Bytes,
+    /// The request target as it came (of the absolute form, from the path on): `/a%20b?x=1`.
     pub target: Bytes,
     /// The method as it came: `$request` shows it whatever a script sets.
     pub original_method: Bytes,
@@ -94,6 +96,9 @@ pub struct Request {
     pub server: Cell<ServerId>,
     /// The location that serves it now; an `if` block once its condition held.
     pub location: Cell<LocationId>,
+    /// The rewrite module changed the URI within its location (`rewrite … break`): it no longer
+    /// begins with the location's prefix as nginx sees it.
+    pub broke_out: Cell<bool>,
     /// Reached by an internal redirect, an error page or `ngx.exec`.
     pub internal: Cell<bool>,
     /// Internal redirects left before it is called a cycle.
@@ -106,6 +111,8 @@ pub struct Request {
     pub finished: Cell<bool>,
     /// The status that an error page answers for (`$status` while it is made), else 0.
     pub error_status: Cell<u16>,
+    /// An error page is being made: it gets none of its own.
+    pub in_error_page: Cell<bool>,
     /// Body bytes that went to the client.
     pub body_bytes_sent: Cell<u64>,
     /// All bytes that went to the client.
@@ -132,6 +139,12 @@ pub struct Request {
     pub lua: RefCell<Option<Box<dyn Any>>>,
     /// A request made by a timer or a handshake: there is no client.
     pub is_fake: bool,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").field("line", &self.line).finish_non_exhaustive()
+    }
 }
 
 /// Response bytes on their way to the client.
@@ -191,6 +204,8 @@ pub struct Parts {
     pub version: Version,
     /// The method.
     pub method: Bytes,
+    /// The request line as it came.
+    pub line: Bytes,
     /// The target as it came.
     pub target: Bytes,
     /// The normalised path.
@@ -224,6 +239,7 @@ impl Request {
             connection: parts.connection,
             started: parts.started,
             version: parts.version,
+            line: parts.line,
             target: parts.target,
             original_method: parts.method.clone(),
             method: RefCell::new(parts.method),
@@ -234,12 +250,14 @@ impl Request {
             headers: RefCell::new(parts.headers),
             head_length: Cell::new(parts.head_length),
             body: RefCell::default(),
+            broke_out: Cell::new(false),
             internal: Cell::new(false),
             redirects_left: Cell::new(10),
             response: RefCell::default(),
             headers_sent: Cell::new(false),
             finished: Cell::new(false),
             error_status: Cell::new(0),
+            in_error_page: Cell::new(false),
             body_bytes_sent: Cell::new(0),
             bytes_sent: Cell::new(0),
             output: RefCell::default(),
@@ -292,12 +310,6 @@ impl Request {
             *self.args.borrow_mut() = args;
         }
         self.uri_unchanged.set(false);
-    }
-
-    /// `METHOD target VERSION`, as it came.
-    pub fn request_line(&self) -> Vec<u8> {
-        let version = self.version.as_str().as_bytes();
-        [&self.original_method, &b" "[..], &self.target, b" ", version].concat()
     }
 }
 

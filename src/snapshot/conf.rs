@@ -62,6 +62,8 @@ pub struct Conf {
     pub lua: LuaHandlers,
     /// Settings of proxying.
     pub proxy: Arc<ProxyConf>,
+    /// Resolves the names that variables of `proxy_pass` give.
+    pub resolver: Option<Arc<crate::resolver::Resolver>>,
     /// `resolver_timeout`.
     pub resolver_timeout_ms: u64,
     /// MIME types by extension.

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 #[derive(Default)]
 pub(super) struct Chunks {
     chunks: Vec<Chunk>,
-    known: HashMap<(At, String), ChunkId>,
+    known: HashMap<(At, String), Vec<ChunkId>>,
 }
 
 impl Chunks {
@@ -25,7 +25,8 @@ impl Build<'_> {
     /// The number of a chunk; a syntax error is a fault at its line.
     pub(super) fn chunk(&mut self, chunk: &model::Chunk) -> ChunkId {
         let key = (chunk.at.clone(), chunk.directive.clone());
-        if let Some(id) = self.chunks.known.get(&key) {
+        let same = |id: &&ChunkId| self.chunks.chunks[**id as usize].source == *chunk;
+        if let Some(id) = self.chunks.known.get(&key).and_then(|it| it.iter().find(same)) {
             return *id;
         }
         let path = match &chunk.source {
@@ -41,7 +42,7 @@ impl Build<'_> {
         }
         let id = ChunkId::try_from(self.chunks.chunks.len()).unwrap_or(ChunkId::MAX);
         self.chunks.chunks.push(Chunk { source: chunk.clone(), path });
-        self.chunks.known.insert(key, id);
+        self.chunks.known.entry(key).or_default().push(id);
         id
     }
 

@@ -8,6 +8,7 @@ use crate::log::AccessSink;
 use crate::log::Buffering;
 use crate::log::Level;
 use crate::log::Target;
+use crate::resolver::Resolver;
 use crate::snapshot::NGINX_VERSION;
 use crate::snapshot::conf::{AccessLog, AddHeader, Conf, ErrorPage, LuaHandlers, ProxyConf};
 use bytes::Bytes;
@@ -93,6 +94,7 @@ impl Build<'_> {
             root: self.template(settings.root.as_deref().unwrap_or("html"), at),
             lua: self.lua_handlers(settings),
             proxy: Arc::new(self.proxy_conf(settings, at)),
+            resolver: self.resolver(settings),
             resolver_timeout_ms: settings.resolver_timeout_ms.unwrap_or(30_000),
             types: self.types.clone(),
         })
@@ -222,6 +224,18 @@ impl Build<'_> {
             request_buffering: settings.proxy_request_buffering.unwrap_or(true),
             ignore_client_abort: settings.proxy_ignore_client_abort.unwrap_or(false),
             redirect: self.proxy_redirects(settings, at),
+        }
+    }
+
+    fn resolver(&mut self, settings: &Settings) -> Option<Arc<Resolver>> {
+        let resolver = settings.resolver.as_ref()?;
+        let timeout_ms = settings.resolver_timeout_ms.unwrap_or(30_000);
+        match Resolver::new(resolver, timeout_ms) {
+            Ok(resolver) => Some(Arc::new(resolver)),
+            Err(error) => {
+                self.diagnostics.fault(&resolver.at, error.to_string());
+                None
+            }
         }
     }
 

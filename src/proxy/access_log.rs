@@ -1,0 +1,76 @@
+//! The log phase: `log_by_lua`, access logs, metrics.
+
+use super::filters;
+use super::worker::WorkerState;
+use crate::clock;
+use crate::config::model::LogFormatEscape;
+use crate::http::escape;
+use crate::lua::phase::Phase;
+use crate::lua::vm::Vm;
+use crate::metrics::RequestLabels;
+use crate::request::Request;
+use crate::snapshot::conf::AccessLog;
+use crate::vars::Source;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Logs and counts a request that is over.
+pub(super) fn finish(worker: &WorkerState, vm: &Vm, request: &Rc<Request>, body_bytes: u64) {
+    clock::update();
+    request.body_bytes_sent.set(body_bytes);
+    request.bytes_sent.set(request.bytes_sent.get() + body_bytes);
+    if let Some(chunk) = request.conf().lua.log {
+        // Its error was logged; the response is gone.
+        let _ = filters::run_sync(vm, request, chunk, Phase::Log);
+    }
+    let conf = request.conf().clone();
+    for log in conf.access_log.iter().filter(|it| is_wanted(it, request)) {
+        log.sink.write(&line(log, request));
+    }
+    count(worker, request);
+}
+
+/// `if=`.
+fn is_wanted(log: &AccessLog, request: &Request) -> bool {
+    log.condition.as_ref().is_none_or(|condition| {
+        let value = condition.value(request);
+        !value.is_empty() && *value != b"0"[..]
+    })
+}
+
+/// A line in the log's format.
+fn line(log: &AccessLog, request: &Request) -> Vec<u8> {
+    let out = RefCell::new(Vec::with_capacity(256));
+    let value = RefCell::new(Vec::with_capacity(64));
+    log.format.walk(
+        |literal| out.borrow_mut().extend_from_slice(literal),
+        |var, _| {
+            let mut value = value.borrow_mut();
+            let mut out = out.borrow_mut();
+            value.clear();
+            let is_set = request.append(var, &mut value);
+            match log.escape {
+                LogFormatEscape::Default if !is_set => out.push(b'-'),
+                LogFormatEscape::Default => escape::log_into(&mut out, &value),
+                LogFormatEscape::Json => escape::json_into(&mut out, &value),
+                LogFormatEscape::None => out.extend_from_slice(&value),
+            }
+        },
+    );
+    out.into_inner()
+}
+
+fn count(worker: &WorkerState, request: &Request) {
+    let status = request.response.borrow().status;
+    let us = clock::monotonic().us_since(request.started);
+    let decision = request.decision.borrow();
+    let version = String::from_utf8_lossy(&decision.version);
+    let labels = RequestLabels {
+        server: &request.snapshot.server(request.server.get()).name,
+        location: &request.location().name,
+        upstream: decision.upstream.as_deref().unwrap_or_default(),
+        canary_version: &version,
+    };
+    let key = (request.snapshot.generation, request.location.get());
+    worker.observe(key, labels, status, us);
+}

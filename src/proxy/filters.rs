@@ -1,0 +1,125 @@
+//! Header and body filters: Lua's, then nginx's own (`add_header`).
+
+use super::head;
+use super::pending::Pending;
+use crate::log::Level;
+use crate::lua::outcome::Outcome;
+use crate::lua::phase::Phase;
+use crate::lua::vm::Vm;
+use crate::metrics;
+use crate::request::Request;
+use bytes::Bytes;
+use std::rc::Rc;
+
+/// Statuses on which `add_header` works without `always`.
+const ADDED: [u16; 10] = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308];
+
+/// Runs the header filters and settles the head; the next write sends it.
+///
+/// # Errors
+/// What a header filter written in Lua failed with; the head is not settled then.
+pub(super) fn head(vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
+    {
+        let mut response = request.response.borrow_mut();
+        match (request.error_status.get(), response.status) {
+            (0, 0) => response.status = 200,
+            (0, _) => {}
+            (error, _) => response.status = error,
+        }
+    }
+    if let Some(chunk) = request.conf().lua.header_filter {
+        run_sync(vm, request, chunk, Phase::HeaderFilter)?;
+    }
+    add_headers(request);
+    request.headers_sent.set(true);
+    request.output.borrow_mut().head_ready = true;
+    Ok(())
+}
+
+fn add_headers(request: &Rc<Request>) {
+    let conf = request.conf().clone();
+    let status = request.response.borrow().status;
+    for line in conf.add_header.iter() {
+        if !line.always && !ADDED.contains(&status) {
+            continue;
+        }
+        let value = line.value.value(&**request);
+        if !value.is_empty() {
+            add_header(request, &line.name, value);
+        }
+    }
+}
+
+/// Fields that nginx's `add_header` sets in their place rather than adds.
+fn add_header(request: &Request, name: &Bytes, value: Bytes) {
+    let mut response = request.response.borrow_mut();
+    if name.eq_ignore_ascii_case(b"last-modified") {
+        response.last_modified = None;
+        response.headers.remove(b"last-modified");
+        response.headers.append(name.clone(), value);
+    } else if name.eq_ignore_ascii_case(b"etag") {
+        response.headers.remove(b"etag");
+        response.headers.append(name.clone(), value);
+    } else {
+        response.headers.append(name.clone(), value);
+    }
+}
+
+/// Runs the body filters on a chunk and queues what comes of it.
+///
+/// # Errors
+/// What a body filter written in Lua failed with: the response cannot be completed.
+pub(super) fn body(vm: &Vm, request: &Rc<Request>, chunk: Bytes, last: bool) -> Result<(), String> {
+    if request.finished.get() {
+        return Ok(());
+    }
+    let (chunk, last) = match request.conf().lua.body_filter {
+        Some(id) if head::has_body(request) || last => {
+            let handler = vm
+                .handler(&request.snapshot.chunks[id as usize].source)
+                .map_err(|error| error.to_string())?;
+            match vm.filter_body(&handler, request, chunk, last) {
+                Ok(filtered) => filtered,
+                Err(failure) => {
+                    metrics::catalog().lua_errors.with_label_values(&["body_filter"]).inc();
+                    request
+                        .log_bytes(Level::Error, &failure.sync_text(Phase::BodyFilter.context()));
+                    return Err("body filter failed".into());
+                }
+            }
+        }
+        _ => (chunk, last),
+    };
+    let mut output = request.output.borrow_mut();
+    output.push(chunk);
+    if last {
+        output.last = true;
+        request.finished.set(true);
+    }
+    Ok(())
+}
+
+/// Runs a handler of a phase that cannot wait; its error is logged.
+///
+/// # Errors
+/// It failed.
+pub(super) fn run_sync(
+    vm: &Vm,
+    request: &Rc<Request>,
+    id: crate::snapshot::ChunkId,
+    phase: Phase,
+) -> Result<Option<Outcome>, String> {
+    let chunk = &request.snapshot.chunks[id as usize];
+    let handler = match super::lua_phase::load(vm, chunk, request) {
+        Ok(handler) => handler,
+        Err(error) => {
+            request.log(Level::Error, format_args!("{error}"));
+            return Err(error.to_string());
+        }
+    };
+    vm.call_sync(&handler, Some(request.clone()), phase).map(|it| it.outcome).map_err(|failure| {
+        metrics::catalog().lua_errors.with_label_values(&[phase.name()]).inc();
+        request.log_bytes(Level::Error, &failure.sync_text(phase.context()));
+        failure.to_string()
+    })
+}

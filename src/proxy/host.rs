@@ -1,0 +1,82 @@
+//! The door through which running Lua reaches the response: heads and bodies that it says.
+
+use super::filters;
+use crate::lua::host::Host;
+use crate::lua::vm::Vm;
+use crate::request::{Request, Version};
+use bytes::Bytes;
+use std::rc::Rc;
+
+/// The proxy's side of [`Host`].
+#[derive(Debug, Default)]
+pub struct ProxyHost;
+
+impl Host for ProxyHost {
+    fn send_headers(&self, vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
+        send_headers(vm, request)
+    }
+
+    fn send_body(
+        &self,
+        vm: &Vm,
+        request: &Rc<Request>,
+        chunk: &[u8],
+        last: bool,
+    ) -> Result<(), String> {
+        send_body(vm, request, Bytes::copy_from_slice(chunk), last)
+    }
+}
+
+/// Completes the head of a handler's response; nothing when that was done.
+pub(super) fn send_headers(vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
+    if request.headers_sent.get() {
+        return Ok(());
+    }
+    default_type(request);
+    filters::head(vm, request)
+}
+
+/// Adds a chunk of a handler's response, the head first; `last` ends it.
+pub(super) fn send_body(
+    vm: &Vm,
+    request: &Rc<Request>,
+    chunk: Bytes,
+    last: bool,
+) -> Result<(), String> {
+    if request.finished.get() {
+        return Ok(());
+    }
+    if holds_back(request) {
+        let mut output = request.output.borrow_mut();
+        output.push(chunk);
+        if !last {
+            return Ok(());
+        }
+        let length = output.pending_bytes as u64;
+        let chunks = std::mem::take(&mut output.chunks);
+        drop(output);
+        request.response.borrow_mut().content_length = Some(length);
+        send_headers(vm, request)?;
+        let whole = chunks.concat();
+        return filters::body(vm, request, whole.into(), true);
+    }
+    send_headers(vm, request)?;
+    filters::body(vm, request, chunk, last)
+}
+
+/// `lua_http10_buffering`: an HTTP/1.0 response is kept until its length is known.
+fn holds_back(request: &Request) -> bool {
+    request.version < Version::Http11
+        && request.conf().lua.http10_buffering
+        && !request.headers_sent.get()
+        && request.response.borrow().content_length.is_none()
+}
+
+/// `lua_use_default_type`: the type by the URI's extension, else `default_type`.
+fn default_type(request: &Request) {
+    let conf = request.conf();
+    if conf.lua.use_default_type && request.response.borrow().content_type.is_none() {
+        let kind = super::files::content_type(request);
+        request.response.borrow_mut().content_type = Some(kind);
+    }
+}

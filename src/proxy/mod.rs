@@ -1,0 +1,33 @@
+//! The phases of a request on pingora: admission, routing, Lua, content, the upstream exchange,
+//! filters, the log.
+//!
+//! pingora reads the client's request and writes the response; all phases run inside one hook,
+//! `request_filter`, on the worker that accepted the connection.
+
+mod access_log;
+mod admission;
+mod balancer;
+mod body;
+mod content;
+mod error_page;
+mod exchange;
+mod files;
+mod filters;
+mod gateway;
+mod head;
+mod host;
+mod lua_phase;
+mod pending;
+mod phases;
+mod pick;
+mod redirect;
+mod retry;
+mod rewrite;
+mod session;
+mod upstream_request;
+mod upstream_response;
+mod worker;
+
+pub use gateway::Gateway;
+pub use host::ProxyHost;
+pub use worker::{Generation, WorkerState};

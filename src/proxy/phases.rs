@@ -1,0 +1,292 @@
+//! The order of phases, and what each may decide.
+
+use super::admission::Admitted;
+use super::content;
+use super::error_page;
+use super::filters;
+use super::host;
+use super::lua_phase::{self, Ended};
+use super::pending::Pending;
+use super::redirect;
+use super::rewrite;
+use super::session::Client;
+use super::worker::{Generation, WorkerState};
+use crate::log::Level;
+use crate::lua::outcome::Outcome;
+use crate::lua::phase::Phase;
+use crate::request::Request;
+use crate::snapshot::ChunkId;
+use crate::snapshot::router::Found;
+use bytes::Bytes;
+use pingora::Result;
+use std::rc::Rc;
+
+/// What follows a phase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// The next phase.
+    Continue,
+    /// The response is complete (or needs nothing but its end).
+    Done,
+    /// Answer with this status: an error page, or nginx's own page.
+    Status(u16),
+    /// Answer with this status and body (`return 200 "text"`).
+    Text(u16, Bytes),
+    /// A redirect.
+    Redirect(u16, Bytes),
+    /// Look for a location again: the URI has changed.
+    Relocate,
+    /// Start over at another URI, as an internal request.
+    Internal(Bytes, Option<Bytes>),
+    /// Go on in a named location.
+    Named(Bytes),
+    /// Close the connection without an answer.
+    Close,
+}
+
+/// One request with all that its phases need.
+pub(super) struct Serving<'a> {
+    pub client: Client<'a>,
+    pub worker: Rc<WorkerState>,
+    pub generation: Rc<Generation>,
+    pub request: Rc<Request>,
+}
+
+/// Serves one request from routing to the last byte of its response.
+///
+/// # Errors
+/// The client's connection is gone, or must be cut.
+pub(super) async fn serve(
+    client: Client<'_>,
+    worker: Rc<WorkerState>,
+    generation: Rc<Generation>,
+    admitted: Admitted,
+) -> Result<()> {
+    let request = admitted.request;
+    client.session.set_pipelining_enabled(true);
+    let mut serving = Serving { client, worker, generation, request };
+    let first = admitted.refusal.map_or(Flow::Continue, Flow::Status);
+    let mut flow = match first {
+        Flow::Continue => serving.from_the_start().await?,
+        refused => refused,
+    };
+    loop {
+        flow = match flow {
+            Flow::Continue | Flow::Done => break,
+            Flow::Close => return cut("closed without an answer"),
+            Flow::Status(status) => error_page::answer(&mut serving, status)?,
+            Flow::Text(status, text) => redirect::text(&serving, status, text)?,
+            Flow::Redirect(status, location) => redirect::to(&serving, status, location)?,
+            Flow::Relocate => serving.relocate().await?,
+            Flow::Internal(uri, args) => serving.internal(uri, args).await?,
+            Flow::Named(name) => serving.named(&name).await?,
+        };
+    }
+    serving.finish().await
+}
+
+/// The error that makes pingora close the connection.
+pub(super) fn cut<T>(why: &'static str) -> Result<T> {
+    pingora::Error::e_explain(pingora::ErrorType::ConnectionClosed, why)
+}
+
+impl Serving<'_> {
+    /// Server rewrite, then the location's phases.
+    async fn from_the_start(&mut self) -> Result<Flow> {
+        let server = self.request.server.get();
+        let snapshot = self.request.snapshot.clone();
+        let flow =
+            rewrite::run(&self.generation.vm, &self.request, &snapshot.server(server).program);
+        match flow {
+            Flow::Continue | Flow::Relocate => self.locate().await,
+            flow => Ok(flow),
+        }
+    }
+
+    /// A rewrite changed the URI: once more, up to ten times.
+    async fn relocate(&mut self) -> Result<Flow> {
+        if !self.may_redirect() {
+            return Ok(Flow::Status(500));
+        }
+        self.locate().await
+    }
+
+    async fn internal(&mut self, uri: Bytes, args: Option<Bytes>) -> Result<Flow> {
+        if !self.may_redirect() {
+            return Ok(Flow::Status(500));
+        }
+        self.request.rewrite_uri(uri, Some(args));
+        self.request.internal.set(true);
+        self.forget();
+        let server = self.request.snapshot.server(self.request.server.get());
+        self.request.location.set(server.root);
+        self.from_the_start().await
+    }
+
+    async fn named(&mut self, name: &[u8]) -> Result<Flow> {
+        if !self.may_redirect() {
+            return Ok(Flow::Status(500));
+        }
+        let server = self.request.snapshot.server(self.request.server.get());
+        let Some(location) = server.router.named(name) else {
+            let name = String::from_utf8_lossy(name);
+            self.request
+                .log(Level::Error, format_args!("could not find named location \"@{name}\""));
+            return Ok(Flow::Status(500));
+        };
+        self.request.internal.set(true);
+        self.forget();
+        self.request.location.set(location);
+        self.in_location().await
+    }
+
+    /// What an internal redirect does not carry along: nginx clears the modules' contexts.
+    fn forget(&self) {
+        self.generation.vm.forget_context(&self.request);
+    }
+
+    fn may_redirect(&self) -> bool {
+        let left = self.request.redirects_left.get();
+        if left == 0 {
+            let uri = self.request.uri.borrow().clone();
+            let uri = String::from_utf8_lossy(&uri);
+            self.request.log(
+                Level::Error,
+                format_args!("rewrite or internal redirection cycle while processing \"{uri}\""),
+            );
+            return false;
+        }
+        self.request.redirects_left.set(left - 1);
+        true
+    }
+
+    async fn locate(&mut self) -> Result<Flow> {
+        self.request.broke_out.set(false);
+        let snapshot = self.request.snapshot.clone();
+        let server = snapshot.server(self.request.server.get());
+        let uri = self.request.uri.borrow().clone();
+        match server.router.find(&uri) {
+            Found::Location(id) => self.request.location.set(id),
+            Found::Regex(id, regex) => {
+                self.request.match_regex(regex, uri);
+                self.request.location.set(id);
+            }
+            Found::AddSlash(id) => {
+                self.request.location.set(id);
+                return Ok(redirect::add_slash(&self.request));
+            }
+            Found::Nothing => self.request.location.set(server.root),
+        }
+        if self.request.location().internal && !self.request.internal.get() {
+            return Ok(Flow::Status(404));
+        }
+        self.in_location().await
+    }
+
+    async fn in_location(&mut self) -> Result<Flow> {
+        let too_large = self.request.conf().client_max_body_size.is_some_and(|limit| {
+            !self.request.internal.get()
+                && !self.request.body.borrow().is_read()
+                && self.request.content_length.get().is_some_and(|it| it > limit)
+        });
+        if too_large {
+            let length = self.request.content_length.get().unwrap_or(0);
+            self.request.log(
+                Level::Error,
+                format_args!("client intended to send too large body: {length} bytes"),
+            );
+            return Ok(Flow::Status(413));
+        }
+        let snapshot = self.request.snapshot.clone();
+        let location = snapshot.location(self.request.location.get());
+        let flow = rewrite::run(&self.generation.vm, &self.request, &location.program);
+        if flow != Flow::Continue {
+            return Ok(flow);
+        }
+        if self.request.conf().lua.need_request_body
+            && let super::body::Read::Refused(status) = self.client.read_body(&self.request).await?
+        {
+            return Ok(Flow::Status(status));
+        }
+        let lua = self.request.conf().lua;
+        for (chunk, phase) in [(lua.rewrite, Phase::Rewrite), (lua.access, Phase::Access)] {
+            let Some(chunk) = chunk else { continue };
+            let flow = self.lua(chunk, phase).await?;
+            if flow != Flow::Continue {
+                return Ok(flow);
+            }
+        }
+        content::run(self).await
+    }
+
+    /// Runs Lua of a phase that may wait, and reads its decision as nginx's core would.
+    pub async fn lua(&mut self, chunk: ChunkId, phase: Phase) -> Result<Flow> {
+        let vm = self.generation.vm.clone();
+        let ended = lua_phase::run(&mut self.client, &vm, &self.request, chunk, phase).await?;
+        let outcome = match ended {
+            Ended::Failed(_) if self.request.headers_sent.get() => {
+                self.client.flush_output(&self.request).await?;
+                return cut("a script failed after the response had begun");
+            }
+            Ended::Failed(status) => return Ok(Flow::Status(status)),
+            Ended::With(outcome) => outcome,
+        };
+        Ok(match outcome {
+            Outcome::Completed => self.handed_on(phase),
+            Outcome::Exit(code) => self.exit(code, phase),
+            Outcome::Exec { uri, args } => exec(uri, args),
+            Outcome::Redirect { status, location } => Flow::Redirect(status, location.into()),
+            Outcome::Jump => Flow::Relocate,
+        })
+    }
+
+    /// A handler that returned: a response that it began is complete.
+    fn handed_on(&self, phase: Phase) -> Flow {
+        let began = self.request.headers_sent.get() || self.request.output.borrow().is_pending();
+        if phase == Phase::Content || began { Flow::Done } else { Flow::Continue }
+    }
+
+    fn exit(&self, code: i32, phase: Phase) -> Flow {
+        let sent = self.request.headers_sent.get() || self.request.output.borrow().is_pending();
+        match code {
+            0 | -5 => self.handed_on(phase),
+            -1 | 408 | 444 | 499 if !sent => Flow::Close,
+            _ if sent => Flow::Done,
+            200..=299 => {
+                let mut response = self.request.response.borrow_mut();
+                response.status = u16::try_from(code).unwrap_or(200);
+                Flow::Done
+            }
+            _ => u16::try_from(code).map_or(Flow::Close, Flow::Status),
+        }
+    }
+
+    /// Writes what is left of the response.
+    async fn finish(&mut self) -> Result<()> {
+        let ended = host::send_body(&self.generation.vm, &self.request, Bytes::new(), true);
+        if ended.is_err() {
+            if self.request.headers_sent.get() {
+                self.client.flush_output(&self.request).await?;
+                return cut("a filter failed after the response had begun");
+            }
+            error_page::bare(&self.request, 500);
+            // Filters have failed on it already; what goes out now is nginx's bare page.
+            self.request.headers_sent.set(true);
+            self.request.output.borrow_mut().head_ready = true;
+        }
+        self.client.flush_output(&self.request).await
+    }
+
+    /// Runs the header filters on a response of the proxy's own.
+    pub fn send_head(&self) -> std::result::Result<(), String> {
+        filters::head(&self.generation.vm, &self.request)
+    }
+}
+
+/// `ngx.exec`: a named location or a URI.
+fn exec(uri: Vec<u8>, args: Option<Vec<u8>>) -> Flow {
+    match uri.strip_prefix(b"@") {
+        Some(name) => Flow::Named(Bytes::copy_from_slice(name)),
+        None => Flow::Internal(uri.into(), args.map(Bytes::from)),
+    }
+}

@@ -1,0 +1,138 @@
+//! Where a request goes: the upstream that `proxy_pass` names, and its peers in turn.
+
+use super::phases::Serving;
+use super::worker::WorkerState;
+use crate::clock;
+use crate::log::Level;
+use crate::request::Request;
+use crate::snapshot::build::{UrlParts, split_url};
+use crate::snapshot::proxy_target::{ProxyTarget, TargetKind};
+use crate::snapshot::{ChunkId, Snapshot};
+use crate::upstream::balance::{NoPeer, Tried};
+use crate::upstream::{Group, Peer, PeerAddr};
+use crate::vars::Template;
+use bytes::Bytes;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// An upstream, as one request sees it.
+pub(super) struct Destination {
+    /// Its peers.
+    pub group: Arc<Group>,
+    /// What of the request's URI is replaced, and by what.
+    pub uri: UriPart,
+    /// `balancer_by_lua*`.
+    pub balancer: Option<ChunkId>,
+    hash_key: Option<Bytes>,
+    tried: Tried,
+}
+
+/// How the request's URI becomes the upstream's.
+pub(super) enum UriPart {
+    /// As it came.
+    Same,
+    /// The location's prefix is replaced by this.
+    Prefix(Bytes),
+    /// This, whatever the request's was.
+    Whole(Bytes),
+}
+
+impl Destination {
+    /// Finds the upstream of a `proxy_pass`.
+    ///
+    /// # Errors
+    /// The status for the client; why was logged.
+    pub async fn find(serving: &Serving<'_>, target: &ProxyTarget) -> Result<Self, u16> {
+        let request = &serving.request;
+        match &target.kind {
+            TargetKind::Static { upstream, host, port, uri } => {
+                *request.proxy_host.borrow_mut() = (host.clone(), port.clone());
+                let uri = uri.clone().map_or(UriPart::Same, UriPart::Prefix);
+                let known = Self::known(&request.snapshot, request, upstream, uri);
+                known.ok_or_else(|| {
+                    request.log(Level::Error, format_args!("no upstream \"{upstream}\""));
+                    502
+                })
+            }
+            TargetKind::Variable(url) => Self::by_variable(serving, url).await,
+        }
+    }
+
+    fn known(snapshot: &Snapshot, request: &Request, name: &str, uri: UriPart) -> Option<Self> {
+        let upstream = snapshot.upstream(name)?;
+        let hash_key = upstream.hash_key.as_ref().map(|it| it.value(request));
+        let balancer = upstream.balancer;
+        Some(Self::new(upstream.group.clone(), uri, balancer, hash_key))
+    }
+
+    fn new(
+        group: Arc<Group>,
+        uri: UriPart,
+        balancer: Option<ChunkId>,
+        hash_key: Option<Bytes>,
+    ) -> Self {
+        Self { group, uri, balancer, hash_key, tried: Tried::default() }
+    }
+
+    async fn by_variable(serving: &Serving<'_>, url: &Template) -> Result<Self, u16> {
+        let request = &serving.request;
+        let value = url.value(&**request);
+        let text = String::from_utf8_lossy(&value);
+        let parts = split_url(&text).map_err(|_| {
+            request.log(Level::Error, format_args!("invalid URL prefix in \"{text}\""));
+            500u16
+        })?;
+        *request.proxy_host.borrow_mut() = parts.host_and_port();
+        let uri = parts.uri.clone().map_or(UriPart::Same, UriPart::Whole);
+        let name = parts.upstream_name();
+        if request.snapshot.upstream(&name).is_some() {
+            return Self::known(&request.snapshot, request, &name, uri).ok_or(502);
+        }
+        let addresses = resolve(serving, &parts).await?;
+        Ok(Self::new(Arc::new(Group::transient(&name, &addresses)), uri, None, None))
+    }
+
+    /// The next peer to try.
+    pub fn pick(&mut self, worker: &WorkerState, request: &Request) -> Result<Arc<Peer>, NoPeer> {
+        let key = self.hash_key.as_deref().unwrap_or_default();
+        worker.picker.borrow_mut().pick(
+            &self.group,
+            key,
+            request.client_ip(),
+            &mut self.tried,
+            clock::monotonic().as_ms(),
+        )
+    }
+}
+
+/// The addresses that a URL names which no upstream is called.
+async fn resolve(serving: &Serving<'_>, parts: &UrlParts) -> Result<Vec<PeerAddr>, u16> {
+    let request = &serving.request;
+    if parts.is_unix {
+        return Ok(vec![PeerAddr::Unix(parts.authority.clone().into())]);
+    }
+    let (host, port) = match parts.address() {
+        Ok(crate::config::model::PeerAddress::Host { host, port }) => (host, port),
+        Ok(crate::config::model::PeerAddress::Unix(path)) => {
+            return Ok(vec![PeerAddr::Unix(path.into())]);
+        }
+        Err(message) => {
+            request.log(Level::Error, format_args!("{message}"));
+            return Err(500);
+        }
+    };
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![PeerAddr::Tcp((address, port).into())]);
+    }
+    let Some(resolver) = request.conf().resolver.clone() else {
+        request.log(Level::Error, format_args!("no resolver defined to resolve {host}"));
+        return Err(502);
+    };
+    match resolver.resolve(&host).await {
+        Ok(found) => Ok(found.iter().map(|it| PeerAddr::Tcp((*it, port).into())).collect()),
+        Err(error) => {
+            request.log(Level::Error, format_args!("{error}"));
+            Err(502)
+        }
+    }
+}

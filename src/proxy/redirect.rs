@@ -1,0 +1,62 @@
+//! Answers without a handler: `return`, redirects.
+
+use super::error_page;
+use super::files;
+use super::filters;
+use super::phases::{Flow, Serving, cut};
+use crate::request::Request;
+use bytes::Bytes;
+use pingora::Result;
+
+/// `return STATUS "text"`.
+pub(super) fn text(serving: &Serving<'_>, status: u16, text: Bytes) -> Result<Flow> {
+    let request = &serving.request;
+    {
+        let kind = files::default_type(request);
+        let mut response = request.response.borrow_mut();
+        response.status = status;
+        response.content_length = Some(text.len() as u64);
+        response.content_type.get_or_insert(kind);
+    }
+    respond(serving, text)
+}
+
+/// A redirect with nginx's page.
+pub(super) fn to(serving: &Serving<'_>, status: u16, location: Bytes) -> Result<Flow> {
+    serving.request.response.borrow_mut().location = Some(location);
+    error_page::page(serving, status)
+}
+
+/// Hands a whole response to the filters.
+pub(super) fn respond(serving: &Serving<'_>, body: Bytes) -> Result<Flow> {
+    let request = &serving.request;
+    if serving.send_head().is_err() {
+        return failed_filter(request);
+    }
+    match filters::body(&serving.generation.vm, request, body, true) {
+        Ok(()) => Ok(Flow::Done),
+        Err(_) => Ok(Flow::Done),
+    }
+}
+
+/// A header filter failed: the client gets nginx's bare 500, never nothing.
+pub(super) fn failed_filter(request: &Request) -> Result<Flow> {
+    if request.headers_sent.get() {
+        return cut("a filter failed after the response had begun");
+    }
+    error_page::bare(request, 500);
+    request.headers_sent.set(true);
+    request.output.borrow_mut().head_ready = true;
+    Ok(Flow::Done)
+}
+
+/// `/x` for a location `/x/` that proxies.
+pub(super) fn add_slash(request: &Request) -> Flow {
+    let mut location = request.uri.borrow().to_vec();
+    location.push(b'/');
+    if let Some(args) = &*request.args.borrow() {
+        location.push(b'?');
+        location.extend_from_slice(args);
+    }
+    Flow::Redirect(301, location.into())
+}

@@ -1,0 +1,85 @@
+//! The client's side of a request: pingora's session, and what is to be written to it.
+
+use super::body::{self, Reader};
+use super::head;
+use crate::request::Request;
+use bytes::Bytes;
+use pingora::Result;
+use pingora::proxy::Session;
+
+/// The client of one request.
+pub(super) struct Client<'a> {
+    pub session: &'a mut Session,
+    pub reader: Reader,
+}
+
+impl<'a> Client<'a> {
+    /// The client behind `session`.
+    pub fn new(session: &'a mut Session, reader: Reader) -> Self {
+        Self { session, reader }
+    }
+
+    /// Writes what handlers have produced: the head once it is complete, chunks, the end.
+    ///
+    /// # Errors
+    /// The client's connection is gone.
+    pub async fn flush_output(&mut self, request: &Request) -> Result<()> {
+        if !request.headers_sent.get() {
+            return Ok(());
+        }
+        let (with_head, chunks, last) = {
+            let mut output = request.output.borrow_mut();
+            output.pending_bytes = 0;
+            let head = std::mem::take(&mut output.head_ready);
+            (head, std::mem::take(&mut output.chunks), std::mem::take(&mut output.last))
+        };
+        if with_head {
+            self.write_head(request).await?;
+        }
+        if !head::has_body(request) {
+            return if last { self.write_chunk(Bytes::new(), true).await } else { Ok(()) };
+        }
+        let count = chunks.len();
+        for (index, chunk) in chunks.into_iter().enumerate() {
+            self.write_chunk(chunk, last && index + 1 == count).await?;
+        }
+        if last && count == 0 {
+            self.write_chunk(Bytes::new(), true).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_head(&mut self, request: &Request) -> Result<()> {
+        let (head, length) = head::build(request, self.session)?;
+        request.bytes_sent.set(request.bytes_sent.get() + length);
+        self.session.downstream_session.write_response_header(Box::new(head)).await
+    }
+
+    async fn write_chunk(&mut self, chunk: Bytes, last: bool) -> Result<()> {
+        self.session.downstream_session.write_response_body(chunk, last).await
+    }
+
+    /// Reads the request's body to its end, unless that was done already.
+    ///
+    /// # Errors
+    /// The client's connection is gone.
+    pub async fn read_body(&mut self, request: &Request) -> Result<body::Read> {
+        self.reader.read(self.session, request).await
+    }
+
+    /// Throws the rest of the body away.
+    ///
+    /// # Errors
+    /// The client's connection is gone.
+    pub async fn discard_body(&mut self, request: &Request) -> Result<()> {
+        self.reader.discard(self.session, request).await
+    }
+
+    /// Waits until the client has gone away; for ever if it stays.
+    pub async fn gone(&mut self) {
+        match self.session.downstream_session.read_body_or_idle(true).await {
+            Ok(_) => std::future::pending().await,
+            Err(_) => {}
+        }
+    }
+}

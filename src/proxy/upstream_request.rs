@@ -1,0 +1,119 @@
+//! The request as the upstream gets it: nginx's request line, its order of header fields.
+
+use super::pick::UriPart;
+use crate::http::escape;
+use crate::request::{Body, Request};
+use bytes::Bytes;
+use pingora::Result;
+use pingora::http::RequestHeader;
+
+/// The head for the upstream.
+///
+/// # Errors
+/// A method that HTTP does not allow.
+pub(super) fn build(request: &Request, part: &UriPart) -> Result<RequestHeader> {
+    let proxy = request.conf().proxy.clone();
+    let method = match &proxy.method {
+        Some(method) => method.value(request),
+        None => request.method.borrow().clone(),
+    };
+    let uri = uri(request, part);
+    let method = String::from_utf8_lossy(&method).into_owned();
+    let size = request.headers.borrow().len() + proxy.set_header.len() + 1;
+    let mut head = RequestHeader::build(method.as_str(), &uri, Some(size))?;
+    head.set_version(if proxy.http11 { http::Version::HTTP_11 } else { http::Version::HTTP_10 });
+    let mut sets_length = false;
+    for (name, value) in &proxy.set_header {
+        let value = value.value(request);
+        sets_length |= name.eq_ignore_ascii_case(b"content-length");
+        if !value.is_empty() {
+            add(&mut head, name, &value)?;
+        }
+    }
+    if !sets_length && let Some(length) = body_length(request) {
+        add(&mut head, b"Content-Length", length.to_string().as_bytes())?;
+    }
+    if proxy.pass_request_headers {
+        for (name, value) in request.headers.borrow().iter() {
+            let lower = name.to_ascii_lowercase();
+            if !proxy.replaced.iter().any(|it| **it == *lower) {
+                add(&mut head, name, value)?;
+            }
+        }
+    }
+    Ok(head)
+}
+
+/// The length of the body that is sent; `None` where nginx sends no `Content-Length`.
+fn body_length(request: &Request) -> Option<u64> {
+    if !request.conf().proxy.pass_request_body {
+        return None;
+    }
+    match (&*request.body.borrow(), request.content_length.get()) {
+        (Body::Memory(body), None) if body.is_empty() => {
+            request.headers.borrow().contains(b"transfer-encoding").then_some(0)
+        }
+        (Body::Discarded, declared) => declared.map(|_| 0),
+        (body, _) => body.length(),
+    }
+}
+
+fn add(head: &mut RequestHeader, name: &[u8], value: &[u8]) -> Result<()> {
+    let Ok(name) = std::str::from_utf8(name) else { return Ok(()) };
+    if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Ok(());
+    }
+    let Ok(value) = http::HeaderValue::from_bytes(value) else { return Ok(()) };
+    head.append_header(name.to_owned(), value).map(|_| ())
+}
+
+/// The request target for the upstream (`ngx_http_proxy_create_request`).
+fn uri(request: &Request, part: &UriPart) -> Vec<u8> {
+    let path = request.uri.borrow().clone();
+    let unchanged = request.uri_unchanged.get();
+    let mut out = Vec::with_capacity(path.len() + 32);
+    match part {
+        UriPart::Same if unchanged => return with_slash(request.target.to_vec()),
+        UriPart::Whole(uri) => return with_slash(uri.to_vec()),
+        UriPart::Same => append_path(request, &path, &mut out),
+        UriPart::Prefix(uri) => {
+            out.extend_from_slice(uri);
+            let prefix = &request.location().prefix;
+            // A rewrite took the URI out of the location: it is appended whole.
+            let rest = match path.strip_prefix(&**prefix) {
+                Some(rest) if !request.broke_out.get() => rest,
+                _ => &path,
+            };
+            append_path(request, rest, &mut out);
+        }
+    }
+    if let Some(args) = &*request.args.borrow()
+        && !args.is_empty()
+    {
+        out.push(b'?');
+        out.extend_from_slice(args);
+    }
+    with_slash(out)
+}
+
+/// Escapes where the URI had escapes, or does not come from the client.
+fn append_path(request: &Request, path: &[u8], out: &mut Vec<u8>) {
+    let quoted = request.target.contains(&b'%') || request.internal.get();
+    if quoted || !request.uri_unchanged.get() {
+        escape::escape_into(out, path, &escape::URI);
+    } else {
+        out.extend_from_slice(path);
+    }
+}
+
+fn with_slash(uri: Vec<u8>) -> Vec<u8> {
+    if uri.first() == Some(&b'/') { uri } else { [b"/", &uri[..]].concat() }
+}
+
+/// The body to send, in memory; `None` where it is in a file or there is none.
+pub(super) fn body_in_memory(request: &Request) -> Option<Bytes> {
+    match &*request.body.borrow() {
+        Body::Memory(body) if !body.is_empty() => Some(body.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,173 @@
+//! An upstream's response on its way to the client: which fields pass, redirects, the body.
+
+use super::exchange::{Response, Upstream};
+use super::filters;
+use super::head;
+use super::phases::{Flow, Serving, cut};
+use super::redirect;
+use super::retry::end_attempt;
+use crate::http::headers::Headers;
+use crate::http::uri;
+use crate::log::Level;
+use crate::request::{Request, decimal};
+use crate::snapshot::conf::ProxyConf;
+use bytes::Bytes;
+use pingora::Result;
+
+/// Fields of one connection, which nginx reads itself.
+const HOP_BY_HOP: [&[u8]; 3] = [b"connection", b"keep-alive", b"transfer-encoding"];
+
+/// Passes a response on to the client.
+///
+/// # Errors
+/// The client's connection is gone, or the peer broke off after the head went out.
+pub(super) async fn pass(serving: &mut Serving<'_>, response: Response) -> Result<Flow> {
+    let request = serving.request.clone();
+    let proxy = request.conf().proxy.clone();
+    let intercepted = proxy.intercept_errors
+        && response.status >= 300
+        && request.conf().error_page.iter().any(|it| it.statuses.contains(&response.status));
+    if intercepted {
+        end_attempt(&request, None);
+        *request.upstream_headers.borrow_mut() = response.headers;
+        return Ok(Flow::Status(response.status));
+    }
+    if let Some(target) = response.headers.get(b"x-accel-redirect").cloned() {
+        end_attempt(&request, None);
+        return Ok(accel_redirect(&request, &target));
+    }
+    fill(&request, &proxy, &response);
+    *request.upstream_headers.borrow_mut() = response.headers;
+    if serving.send_head().is_err() {
+        end_attempt(&request, None);
+        if request.headers_sent.get() {
+            return cut("a header filter failed");
+        }
+        return redirect::failed_filter(&request);
+    }
+    let sent = stream(serving, response.connection).await;
+    end_attempt(&request, None);
+    sent
+}
+
+/// The client's head, from the upstream's.
+fn fill(request: &Request, proxy: &ProxyConf, response: &Response) {
+    let mut head = request.response.borrow_mut();
+    let closes = head.closes;
+    head.clear();
+    head.closes = closes;
+    head.status = response.status;
+    head.reason = response.reason.clone().filter(|it| !it.is_empty());
+    let headers = &response.headers;
+    let is_chunked = headers.contains(b"transfer-encoding");
+    for (name, value) in headers.iter() {
+        let lower = name.to_ascii_lowercase();
+        match &*lower {
+            b"content-type" => head.content_type = Some(value.clone()),
+            b"content-length" if !is_chunked => head.content_length = decimal(value),
+            b"location" | b"refresh" => {
+                let value = redirected(request, proxy, headers, &lower, value);
+                head.headers.append(name.clone(), value);
+            }
+            _ if HOP_BY_HOP.contains(&&*lower) => {}
+            _ if proxy.hide_header.iter().any(|it| **it == *lower) => {}
+            _ => head.headers.append(name.clone(), value.clone()),
+        }
+    }
+}
+
+/// `proxy_redirect` on `Location` and on the URL of `Refresh`.
+fn redirected(
+    request: &Request,
+    proxy: &ProxyConf,
+    _headers: &Headers,
+    name: &[u8],
+    value: &Bytes,
+) -> Bytes {
+    let start = match name {
+        b"location" => 0,
+        _ => match value.windows(4).position(|it| it.eq_ignore_ascii_case(b"url=")) {
+            Some(at) => at + 4,
+            None => return value.clone(),
+        },
+    };
+    let url = &value[start..];
+    for (from, to) in &proxy.redirect {
+        let from = from.value(request);
+        if let Some(rest) = url.strip_prefix(&*from) {
+            let to = to.value(request);
+            return [&value[..start], &to, rest].concat().into();
+        }
+    }
+    value.clone()
+}
+
+/// `X-Accel-Redirect`: an internal redirect, or a named location.
+fn accel_redirect(request: &Request, target: &Bytes) -> Flow {
+    if let Some(name) = target.strip_prefix(b"@") {
+        return Flow::Named(Bytes::copy_from_slice(name));
+    }
+    match uri::parse_unsafe(target) {
+        Some((path, args)) => {
+            *request.method.borrow_mut() = if request.is_head() {
+                Bytes::from_static(b"HEAD")
+            } else {
+                Bytes::from_static(b"GET")
+            };
+            Flow::Internal(path, args)
+        }
+        None => {
+            request.log(Level::Error, format_args!("unsafe URI was detected in X-Accel-Redirect"));
+            Flow::Status(404)
+        }
+    }
+}
+
+/// The body, chunk by chunk: the next one is read once the last one was taken.
+async fn stream(serving: &mut Serving<'_>, mut upstream: Upstream) -> Result<Flow> {
+    let request = serving.request.clone();
+    let vm = serving.generation.vm.clone();
+    let has_body = head::has_body(&request);
+    let expected = request.response.borrow().content_length.filter(|_| has_body);
+    let mut received = 0u64;
+    loop {
+        let chunk = match upstream.read().await {
+            Ok(chunk) => chunk,
+            Err(error) => return broke_off(serving, &request, &error).await,
+        };
+        let Some(chunk) = chunk else { break };
+        received += chunk.len() as u64;
+        if let Some(attempt) = request.attempts.borrow_mut().last_mut() {
+            attempt.response_length = received;
+            attempt.bytes_received = received;
+        }
+        if filters::body(&vm, &request, chunk, false).is_err() {
+            return cut("a body filter failed");
+        }
+        serving.client.flush_output(&request).await?;
+    }
+    if expected.is_some_and(|it| received < it && request.conf().lua.body_filter.is_none()) {
+        request.log(Level::Error, format_args!("upstream prematurely closed connection"));
+        return cut("the upstream's response is incomplete");
+    }
+    if filters::body(&vm, &request, Bytes::new(), true).is_err() {
+        return cut("a body filter failed");
+    }
+    upstream.release(&serving.worker).await;
+    Ok(Flow::Done)
+}
+
+/// The client must see that the body is not whole: its connection is cut.
+async fn broke_off(
+    serving: &mut Serving<'_>,
+    request: &Request,
+    error: &pingora::Error,
+) -> Result<Flow> {
+    let what = match error.etype() {
+        pingora::ErrorType::ReadTimedout => "upstream timed out (110: Connection timed out)",
+        _ => "upstream prematurely closed connection",
+    };
+    request.log(Level::Error, format_args!("{what} while reading upstream"));
+    serving.client.flush_output(request).await?;
+    cut("the upstream broke off")
+}

@@ -1,0 +1,95 @@
+//! What the requests of one worker share.
+
+use crate::lua::vm::Vm;
+use crate::metrics;
+use crate::metrics::{RequestLabels, RequestMetrics, SeriesCache, SeriesKey};
+use crate::snapshot::Snapshot;
+use crate::upstream::balance::Picker;
+use pingora::connectors::http::Connector;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A configuration and the VM that runs its scripts; requests in flight keep theirs.
+pub struct Generation {
+    /// The configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// Its VM on this worker.
+    pub vm: Rc<Vm>,
+}
+
+/// The metrics' series of one generation by numbers.
+#[derive(Default)]
+struct Series {
+    generation: u64,
+    cache: SeriesCache,
+    numbers: HashMap<Box<str>, u32>,
+}
+
+impl Series {
+    /// A number for a label value, the same for the life of the generation.
+    fn number(&mut self, value: &str) -> u32 {
+        if let Some(number) = self.numbers.get(value) {
+            return *number;
+        }
+        // Beyond this many the catalog folds values anyway.
+        let number = u32::try_from(self.numbers.len().min(MOST_VALUES)).unwrap_or(u32::MAX);
+        if self.numbers.len() < MOST_VALUES {
+            self.numbers.insert(value.into(), number);
+        }
+        number
+    }
+}
+
+/// Label values that a worker tells apart; the rest share one series.
+const MOST_VALUES: usize = 4096;
+
+/// What the requests of one worker share.
+pub struct WorkerState {
+    /// The worker's number, from 0.
+    pub id: usize,
+    /// Idle and new connections to upstreams.
+    pub connector: Connector,
+    /// Where round robin and the like stand.
+    pub picker: RefCell<Picker>,
+    series: RefCell<Series>,
+    current: RefCell<Rc<Generation>>,
+}
+
+impl WorkerState {
+    /// A worker that serves `generation`.
+    pub fn new(id: usize, generation: Generation) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            connector: Connector::new(None),
+            picker: RefCell::new(Picker::new()),
+            series: RefCell::default(),
+            current: RefCell::new(Rc::new(generation)),
+        })
+    }
+
+    /// What new requests are served by.
+    pub fn current(&self) -> Rc<Generation> {
+        self.current.borrow().clone()
+    }
+
+    /// Counts a request under its labels.
+    pub fn observe(&self, key: (u64, u32), labels: RequestLabels<'_>, code: u16, us: u64) {
+        let (generation, location) = key;
+        let mut series = self.series.borrow_mut();
+        if series.generation != generation {
+            *series = Series { generation, ..Series::default() };
+        }
+        let upstream = series.number(labels.upstream);
+        let version = series.number(labels.canary_version);
+        let key = SeriesKey { location, upstream, version };
+        let resolve = || -> Arc<RequestMetrics> { metrics::catalog().requests.series(labels) };
+        series.cache.series(key, resolve).observe(code, us);
+    }
+
+    /// Serves new requests by `generation`; returns the one before.
+    pub fn swap(&self, generation: Generation) -> Rc<Generation> {
+        self.current.replace(Rc::new(generation))
+    }
+}
