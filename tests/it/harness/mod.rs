@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod head;
+pub mod load;
 pub mod origin;
 pub mod ports;
 pub mod server;
