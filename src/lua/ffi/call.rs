@@ -306,4 +306,20 @@ impl<'a> Call<'a> {
         unsafe { raw::luaL_where(self.stack.raw(), 1) };
         self.stack.text(-1).unwrap_or_default().to_vec()
     }
+
+    /// The function that called this one.
+    pub fn caller(&self) -> Caller {
+        crate::lua::ffi::function::caller(&self.stack)
+    }
+}
+
+/// Who called an API function: what `ngx.log` puts before a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The chunk's short name: `content_by_lua(nginx.conf:40)`, or a path.
+    pub source: String,
+    /// The line, or that of the function's definition.
+    pub line: i32,
+    /// The function's name, if it is a named Lua function.
+    pub name: Option<String>,
 }

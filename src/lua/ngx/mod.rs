@@ -1,15 +1,34 @@
 //! The `ngx` API, one file a topic: native functions here, Lua around them where that reads
 //! better.
 
+pub mod args;
+pub mod constants;
+pub mod digest;
 pub mod internal;
+pub mod log;
+pub mod number;
 pub mod phase;
 pub mod sleep;
+pub mod time;
 
 use crate::lua::ffi::function::Library;
 
 /// Everything that Lua can call, by the table that it is in.
-pub const LIBRARIES: &[Library] = &[internal::NATIVE, phase::NGX, sleep::NGX];
+pub const LIBRARIES: &[Library] = &[
+    args::NGX,
+    digest::BASE64URL,
+    digest::NGX,
+    internal::NATIVE,
+    log::GLOBALS,
+    log::NGX,
+    phase::NGX,
+    sleep::NGX,
+    time::NGX,
+];
 
 /// Lua that completes the API: `(name, source)`, run in this order with `ngx` and the native
 /// functions as arguments.
-pub const PRELUDES: &[(&str, &str)] = &[("coroutine", include_str!("../prelude/coroutine.lua"))];
+pub const PRELUDES: &[(&str, &str)] = &[
+    ("coroutine", include_str!("../prelude/coroutine.lua")),
+    ("_G write guard", include_str!("../prelude/write_guard.lua")),
+];
