@@ -3,7 +3,7 @@
 //! `cargo bench --bench micro [-- FILTER]`; behind `--profile dev-opt` it builds faster.
 
 use bytes::Bytes;
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion};
 use moongate::config;
 use moongate::http::args;
 use moongate::http::cookie;
@@ -111,5 +111,10 @@ fn dictionaries(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, configurations, targets, fields, routes, dictionaries);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    for bench in [configurations, targets, fields, routes, dictionaries] {
+        bench(&mut criterion);
+    }
+    criterion.final_summary();
+}
