@@ -12,6 +12,7 @@ mod health;
 mod logs;
 mod lua_errors;
 mod metrics;
+mod names;
 mod properties;
 mod reload;
 mod retries;
