@@ -15,6 +15,7 @@ use crate::lua::ffi::value::Value;
 use crate::lua::ngx::LIBRARIES;
 use crate::lua::ngx::PRELUDES;
 use crate::lua::ngx::constants;
+use crate::lua::ngx::worker;
 use crate::lua::vm::Options;
 use crate::lua::vm::Vm;
 use std::rc::Rc;
@@ -42,7 +43,7 @@ impl Vm {
     /// No memory, or a fault of this program.
     pub fn open(options: Options) -> Result<Rc<Self>, OpenError> {
         let state = State::new(options.memory_limit_bytes).ok_or(OpenError::Memory)?;
-        let vm = Rc::new(Self::new(state, options));
+        let vm = Rc::new_cyclic(|this| Self::new(state, options, this.clone()));
         let stack = main_stack(vm.state());
         let base = stack.top();
         let globals = stack.globals();
@@ -59,6 +60,7 @@ impl Vm {
             ngx.set(*name, *number);
         }
         ngx.set("null", Null);
+        worker::set_constants(&subtable(&stack, &ngx, "config"));
         subtable(&stack, &globals, "ndk");
         for (name, source) in PRELUDES {
             prelude(&vm, name, source, &globals, &native)?;

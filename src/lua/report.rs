@@ -5,7 +5,10 @@ use crate::log::Line;
 use crate::log::main_log;
 use crate::lua::outcome::Failure;
 use crate::lua::phase::Phase;
+use crate::lua::vm::Frame;
 use crate::lua::vm::Vm;
+use crate::request::Request;
+use std::rc::Rc;
 
 impl Vm {
     /// Whether a line of `level` would be written now.
@@ -32,11 +35,12 @@ impl Vm {
     }
 
     /// Reports the end of a timer's callback that failed.
-    pub(in crate::lua) fn log_timer_failure(&self, failure: &Failure) {
-        let line = failure.entry_thread_text();
-        let context = |line: &mut Line| {
-            line.raw(b", context: ngx.timer");
-        };
-        main_log().write_bytes(Level::Error, None, &line, Some(&context));
+    pub(in crate::lua) fn log_timer_failure(
+        &self,
+        request: Option<&Rc<Request>>,
+        failure: &Failure,
+    ) {
+        let frame = Frame::new(request.cloned(), Phase::Timer, None);
+        self.within(frame, || self.log(Level::Error, &failure.entry_thread_text()));
     }
 }

@@ -127,6 +127,13 @@ impl<'a> Call<'a> {
         if index > self.count { Value::Nil } else { self.stack.value(index) }
     }
 
+    /// Whether argument `index` is a function written in Lua.
+    pub fn is_lua_function(&self, index: c_int) -> bool {
+        // SAFETY: any acceptable index may be asked for.
+        let in_c = unsafe { mlua::ffi::lua_iscfunction(self.stack.raw(), index) } != 0;
+        self.kind(index) == Kind::Function && !in_c
+    }
+
     /// Whether argument `index` is nil or was not given.
     pub fn is_none(&self, index: c_int) -> bool {
         matches!(self.kind(index), Kind::None | Kind::Nil)

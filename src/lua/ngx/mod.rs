@@ -10,6 +10,8 @@ pub mod number;
 pub mod phase;
 pub mod sleep;
 pub mod time;
+pub mod timer;
+pub mod worker;
 
 use crate::lua::ffi::function::Library;
 
@@ -24,6 +26,9 @@ pub const LIBRARIES: &[Library] = &[
     phase::NGX,
     sleep::NGX,
     time::NGX,
+    timer::NGX_TIMER,
+    worker::NGX_CONFIG,
+    worker::NGX_WORKER,
 ];
 
 /// Lua that completes the API: `(name, source)`, run in this order with `ngx` and the native
