@@ -7,6 +7,7 @@ use crate::lua::ffi::heap::State;
 use crate::lua::ffi::stack::Anchor;
 use crate::lua::ffi::thread::Thread;
 use crate::lua::host::Host;
+use crate::lua::ngx::state::PerVm;
 use crate::lua::outcome::Op;
 use crate::lua::outcome::Outcome;
 use crate::lua::phase::Phase;
@@ -16,7 +17,6 @@ use std::cell::OnceCell;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::rc::Weak;
 use std::task::Waker;
 
 /// Coroutines kept for reuse at most.
@@ -106,7 +106,6 @@ impl Frame {
 /// A Lua VM. API functions reach it through `call.vm()`.
 pub struct Vm {
     state: State,
-    this: Weak<Self>,
     options: Options,
     frame: RefCell<Frame>,
     pool: RefCell<Vec<Thread>>,
@@ -115,6 +114,7 @@ pub struct Vm {
     timers: Timers,
     host: OnceCell<Rc<dyn Host>>,
     tostring: OnceCell<Anchor>,
+    api: PerVm,
 }
 
 impl std::fmt::Debug for Vm {
@@ -125,10 +125,9 @@ impl std::fmt::Debug for Vm {
 
 impl Vm {
     /// A VM over `state`; `open` fills it with libraries and API.
-    pub(in crate::lua) fn new(state: State, options: Options, this: Weak<Self>) -> Self {
+    pub(in crate::lua) fn new(state: State, options: Options) -> Self {
         Self {
             state,
-            this,
             timers: Timers::new(options.max_pending_timers, options.max_running_timers),
             options,
             frame: RefCell::new(Frame::new(None, Phase::Init, None)),
@@ -137,17 +136,8 @@ impl Vm {
             budget: Budget::of_this_thread(),
             host: OnceCell::new(),
             tostring: OnceCell::new(),
+            api: PerVm::default(),
         }
-    }
-
-    /// Itself, to be kept; `None` while it is being built.
-    pub fn shared(&self) -> Option<Rc<Self>> {
-        self.this.upgrade()
-    }
-
-    /// Lets go of what `anchor` kept alive.
-    pub(in crate::lua) fn release(&self, anchor: Anchor) {
-        crate::lua::ffi::thread::main_stack(&self.state).release(anchor);
     }
 
     /// The Lua state.
@@ -173,6 +163,11 @@ impl Vm {
     /// Its timers.
     pub fn timers(&self) -> &Timers {
         &self.timers
+    }
+
+    /// What API functions keep between calls.
+    pub(in crate::lua) fn api(&self) -> &PerVm {
+        &self.api
     }
 
     /// Bytes that Lua holds.

@@ -1,7 +1,6 @@
 //! Header and body filters: Lua's, then nginx's own (`add_header`).
 
 use super::head;
-use super::pending::Pending;
 use crate::log::Level;
 use crate::lua::outcome::Outcome;
 use crate::lua::phase::Phase;

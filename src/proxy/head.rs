@@ -127,10 +127,10 @@ fn absolute(request: &Request, location: &Bytes) -> Bytes {
     let server = &request.snapshot.server(request.server.get()).name;
     let host = if conf.server_name_in_redirect {
         server.to_string()
-    } else if request.host.is_empty() {
+    } else if request.host.borrow().is_empty() {
         request.connection.server.host()
     } else {
-        String::from_utf8_lossy(&request.host).into_owned()
+        String::from_utf8_lossy(&request.host.borrow()).into_owned()
     };
     let default = if request.connection.is_tls { 443 } else { 80 };
     let port = request.connection.server.port().filter(|it| *it != default);

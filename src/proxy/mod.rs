@@ -17,7 +17,6 @@ mod gateway;
 mod head;
 mod host;
 mod lua_phase;
-mod pending;
 mod phases;
 mod pick;
 mod redirect;

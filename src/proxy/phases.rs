@@ -6,7 +6,6 @@ use super::error_page;
 use super::filters;
 use super::host;
 use super::lua_phase::{self, Ended};
-use super::pending::Pending;
 use super::redirect;
 use super::rewrite;
 use super::session::Client;

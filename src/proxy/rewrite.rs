@@ -1,7 +1,6 @@
 //! The rewrite module's programs.
 
 use super::lua_phase;
-use super::pending::Pending;
 use super::phases::Flow;
 use crate::http::escape;
 use crate::log::Level;

@@ -67,9 +67,6 @@ impl Request {
                 *self.args.borrow_mut() = value.filter(|it| !it.is_empty());
                 self.uri_unchanged.set(false);
             }
-            Var::Builtin(Builtin::Uri) => {
-                self.rewrite_uri(value.unwrap_or_default(), None);
-            }
             Var::Builtin(Builtin::CanaryVersion) => {
                 self.decision.borrow_mut().version = value.unwrap_or_default();
             }
@@ -288,11 +285,12 @@ impl Request {
 
     /// `$host`: of the request, else the server's name.
     pub fn host_or_name(&self) -> Bytes {
-        if self.host.is_empty() {
+        let host = self.host.borrow();
+        if host.is_empty() {
             let name = &self.snapshot.server(self.server.get()).name;
             return Bytes::copy_from_slice(name.as_bytes());
         }
-        self.host.clone()
+        host.clone()
     }
 
     /// `$request_id`: 16 random bytes in hexadecimal, the same for the whole request.

@@ -83,11 +83,14 @@ pub struct Request {
     /// `target` still says what `uri` and `args` say: nothing has rewritten the URI.
     pub uri_unchanged: Cell<bool>,
     /// Host of the request line or of `Host`, lower case, without port; empty when there was none.
-    pub host: Bytes,
+    /// Setting `Host` changes it.
+    pub host: RefCell<Bytes>,
     /// The request's header fields.
     pub headers: RefCell<Headers>,
     /// Bytes of request line and headers as they were read.
     pub head_length: Cell<u64>,
+    /// The head as it was read, where whoever read it kept it (`ngx.req.raw_header`).
+    pub raw_head: RefCell<Option<Bytes>>,
     /// The request's body.
     pub body: RefCell<Body>,
     /// Declared length of the body: the request's own `Content-Length`.
@@ -246,9 +249,10 @@ impl Request {
             uri: RefCell::new(parts.uri),
             args: RefCell::new(parts.args),
             uri_unchanged: Cell::new(true),
-            host: parts.host,
+            host: RefCell::new(parts.host),
             headers: RefCell::new(parts.headers),
             head_length: Cell::new(parts.head_length),
+            raw_head: RefCell::default(),
             body: RefCell::default(),
             broke_out: Cell::new(false),
             internal: Cell::new(false),

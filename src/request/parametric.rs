@@ -39,7 +39,7 @@ impl Request {
     fn append_sent(&self, name: &[u8], out: &mut Vec<u8>) -> bool {
         let head = self.response.borrow();
         match name {
-            b"content_type" => put(head.content_type.as_deref(), out),
+            b"content_type" => put(head.content_type.as_deref().filter(|it| !it.is_empty()), out),
             b"content_length" => {
                 head.content_length.is_some_and(|length| write!(out, "{length}").is_ok())
             }

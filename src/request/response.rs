@@ -10,7 +10,8 @@ pub struct ResponseHead {
     pub status: u16,
     /// A reason phrase other than the status's own (an upstream's).
     pub reason: Option<Bytes>,
-    /// `Content-Type`; written behind `Server` and `Date`.
+    /// `Content-Type`; written behind `Server` and `Date`. Empty: a script wants none, not even
+    /// the default.
     pub content_type: Option<Bytes>,
     /// `Content-Length`; written behind `Content-Type`.
     pub content_length: Option<u64>,

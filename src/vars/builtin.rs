@@ -93,5 +93,5 @@ builtins! {
     UpstreamResponseLength "upstream_response_length", "body bytes of each peer's response";
     UpstreamResponseTime "upstream_response_time", "seconds until the end of each response";
     UpstreamStatus "upstream_status", "status of each peer's response";
-    Uri "uri" = writable, "current URI, normalised, without arguments";
+    Uri "uri", "current URI, normalised, without arguments";
 }

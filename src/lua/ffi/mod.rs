@@ -10,6 +10,7 @@ mod raw;
 pub mod stack;
 pub mod thread;
 pub mod value;
+mod walk;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use crate::lua::ffi::raw;
 use crate::lua::ffi::stack::Anchor;
 use crate::lua::ffi::stack::Stack;
 use crate::lua::ffi::stack::Table;
+use bytes::Bytes;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::ffi::c_int;
@@ -171,6 +172,7 @@ push_one! {
     Vec<u8>: |value, stack| stack.push_bytes(&value);
     &str: |value, stack| stack.push_bytes(value.as_bytes());
     String: |value, stack| stack.push_bytes(value.as_bytes());
+    Bytes: |value, stack| stack.push_bytes(&value);
     Cow<'_, [u8]>: |value, stack| stack.push_bytes(&value);
     Cow<'_, str>: |value, stack| stack.push_bytes(value.as_bytes());
     Null: |_value, stack| stack.push_light(0);

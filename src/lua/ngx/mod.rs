@@ -1,39 +1,54 @@
 //! The `ngx` API, one file a topic: native functions here, Lua around them where that reads
 //! better.
 
-pub mod args;
-pub mod constants;
-pub mod digest;
+pub mod arg;
+pub mod balancer;
+pub mod body_builder;
+mod client;
+pub mod exit;
+#[cfg(test)]
+mod fixture;
 pub mod internal;
-pub mod log;
-pub mod number;
+pub mod magic;
+pub mod names;
+pub mod output;
 pub mod phase;
+mod query;
+pub mod req_body;
+pub mod req_header;
+pub mod req_uri;
+pub mod resp_header;
 pub mod sleep;
-pub mod time;
-pub mod timer;
-pub mod worker;
+pub mod state;
+#[cfg(test)]
+mod tests;
+pub mod var;
 
 use crate::lua::ffi::function::Library;
 
 /// Everything that Lua can call, by the table that it is in.
 pub const LIBRARIES: &[Library] = &[
-    args::NGX,
-    digest::BASE64URL,
-    digest::NGX,
+    arg::NATIVE,
+    balancer::NATIVE,
+    exit::NGX,
     internal::NATIVE,
-    log::GLOBALS,
-    log::NGX,
+    magic::GETTERS,
+    magic::SETTERS,
+    output::NGX,
     phase::NGX,
+    req_body::REQ,
+    req_header::NATIVE,
+    req_header::REQ,
+    req_uri::REQ,
+    resp_header::NATIVE,
+    resp_header::RESP,
     sleep::NGX,
-    time::NGX,
-    timer::NGX_TIMER,
-    worker::NGX_CONFIG,
-    worker::NGX_WORKER,
+    var::NATIVE,
 ];
 
 /// Lua that completes the API: `(name, source)`, run in this order with `ngx` and the native
 /// functions as arguments.
 pub const PRELUDES: &[(&str, &str)] = &[
     ("coroutine", include_str!("../prelude/coroutine.lua")),
-    ("_G write guard", include_str!("../prelude/write_guard.lua")),
+    ("request", include_str!("../prelude/request.lua")),
 ];

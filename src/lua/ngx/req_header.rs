@@ -1,0 +1,176 @@
+//! `ngx.req`: the fields of the request.
+
+use crate::http::escape;
+use crate::http::host;
+use crate::lua::ffi::call::ApiError;
+use crate::lua::ffi::call::ApiResult;
+use crate::lua::ffi::call::Call;
+use crate::lua::ffi::function::functions;
+use crate::lua::ffi::stack::Table;
+use crate::lua::ffi::value::Kind;
+use crate::lua::ffi::value::Value;
+use crate::lua::ngx::client::client;
+use crate::lua::ngx::client::limit;
+use crate::lua::ngx::client::text_of;
+use crate::request::Request;
+use crate::request::Version;
+use crate::request::decimal;
+use bytes::Bytes;
+
+functions! {
+    /// Request headers.
+    pub REQ "ngx.req" {
+        get_headers: ANY => get_headers,
+        set_header: ANY => set_header,
+        clear_header: ANY => clear_header,
+    }
+}
+
+functions! {
+    /// What the prelude needs for them.
+    pub NATIVE "native" {
+        add_request_header: ANY => add_header,
+        keep_headers_meta: ANY => keep_headers_meta,
+    }
+}
+
+/// Hands over the metatable of header tables, which is written in Lua.
+fn keep_headers_meta(call: &Call<'_>) -> ApiResult {
+    call.check(1, Kind::Table)?;
+    call.stack().push_copy(1);
+    let anchor = call.stack().anchor();
+    call.vm().api().headers_meta.get_or_init(|| anchor);
+    call.reply(())
+}
+
+/// Lets `table` find its fields in any spelling.
+pub fn set_headers_meta(call: &Call<'_>, table: &Table<'_>) {
+    if let Some(anchor) = call.vm().api().headers_meta.get() {
+        call.stack().push(anchor);
+        if let Some(meta) = call.stack().as_table(-1) {
+            table.set_metatable(&meta);
+        }
+    }
+}
+
+/// `ngx.req.get_headers(max?, raw?)`.
+fn get_headers(call: &Call<'_>) -> ApiResult {
+    let max = limit(call, 1, "ngx_http_lua_ffi_req_get_headers_count")?;
+    let raw = call.boolean(2);
+    let request = client(call)?;
+    let headers = request.headers.borrow().clone();
+    let table = call.stack().new_table(0, headers.len().min(max));
+    let mut lower = Vec::new();
+    for (name, value) in headers.iter().take(max) {
+        if raw {
+            table.add(name, &value[..]);
+        } else {
+            lower.clear();
+            lower.extend(name.iter().map(u8::to_ascii_lowercase));
+            table.add(&lower, &value[..]);
+        }
+    }
+    if !raw {
+        set_headers_meta(call, &table);
+    }
+    if headers.len() > max { call.reply((&table, "truncated")) } else { call.reply(&table) }
+}
+
+/// `ngx.req.set_header(name, value)`.
+fn set_header(call: &Call<'_>) -> ApiResult {
+    assign(call, true)
+}
+
+/// `require "ngx.req".add_header(name, value)`.
+fn add_header(call: &Call<'_>) -> ApiResult {
+    assign(call, false)
+}
+
+/// `ngx.req.clear_header(name)`.
+fn clear_header(call: &Call<'_>) -> ApiResult {
+    let request = client(call)?;
+    let name = if call.count() == 0 { &b"nil"[..] } else { text_of(call, 1)? };
+    put(&request, &escaped(name, &escape::HEADER_NAME), Bytes::new(), true)?;
+    call.reply(())
+}
+
+fn assign(call: &Call<'_>, replace: bool) -> ApiResult {
+    let request = client(call)?;
+    if call.is_none(1) {
+        return Err("bad 'name' argument: string expected, got nil".into());
+    }
+    let name = escaped(text_of(call, 1)?, &escape::HEADER_NAME);
+    let mut values = Vec::new();
+    match call.value(2) {
+        Value::Nil if !replace => {
+            return Err("bad 'value' argument: string or table expected, got nil".into());
+        }
+        Value::Nil => {}
+        Value::Table(table) => {
+            if table.is_empty() && !replace {
+                return Err("bad 'value' argument: non-empty table expected".into());
+            }
+            for n in 1..=table.len() {
+                table.get(n as f64);
+                let text = text_of(call, call.stack().top())?;
+                values.push(escaped(text, &escape::HEADER_VALUE));
+                table.set(n as f64, text);
+            }
+        }
+        _ => values.push(escaped(text_of(call, 2)?, &escape::HEADER_VALUE)),
+    }
+    if values.is_empty() {
+        values.push(Bytes::new());
+    }
+    for (n, value) in values.into_iter().enumerate() {
+        put(&request, &name, value, replace && n == 0)?;
+    }
+    call.reply(())
+}
+
+fn escaped(text: &[u8], set: &escape::Set) -> Bytes {
+    Bytes::copy_from_slice(&escape::escape(text, set))
+}
+
+/// Sets or adds one value, and what the request derives from it; an empty one removes.
+///
+/// # Errors
+/// `failed to set header` for a `Content-Length` that is no number and a bad `Host`.
+fn put(request: &Request, name: &Bytes, value: Bytes, replace: bool) -> Result<(), ApiError> {
+    if request.version < Version::Http10 {
+        return Ok(());
+    }
+    if name.eq_ignore_ascii_case(b"content-length") {
+        let length = match value.is_empty() {
+            true => None,
+            false => Some(decimal(&value).ok_or("failed to set header")?),
+        };
+        request.content_length.set(length);
+    }
+    if name.eq_ignore_ascii_case(b"host") {
+        let host = match value.is_empty() {
+            true => Bytes::new(),
+            false => {
+                let host = host::normalise(&value).ok_or("failed to set header")?;
+                Bytes::copy_from_slice(&host)
+            }
+        };
+        request.host.replace(host);
+    }
+    let mut headers = request.headers.borrow_mut();
+    match (value.is_empty(), replace) {
+        (true, true) => {
+            headers.remove(name);
+        }
+        (true, false) => {}
+        (false, true) => headers.set(name.clone(), value),
+        (false, false) => headers.append(name.clone(), value),
+    }
+    Ok(())
+}
+
+/// Sets `Content-Length` to what a new body has.
+pub fn set_content_length(request: &Request, length: u64) {
+    request.content_length.set(Some(length));
+    request.headers.borrow_mut().set("Content-Length", length.to_string());
+}

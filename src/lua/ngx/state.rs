@@ -1,0 +1,101 @@
+//! What the API keeps beyond a call: of a VM, and of a request.
+
+use crate::lua::ffi::stack::Anchor;
+use crate::lua::ffi::stack::Stack;
+use crate::lua::ngx::arg::Turn;
+use crate::lua::ngx::body_builder::BodyBuilder;
+use crate::lua::ngx::names::NameMemo;
+use crate::lua::vm::Vm;
+use crate::request::Request;
+use smallvec::SmallVec;
+use std::cell::Cell;
+use std::cell::OnceCell;
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+/// Values whose owners went away, to be released when Lua's stack is at hand.
+type Dropped = Rc<RefCell<Vec<Anchor>>>;
+
+/// What the API keeps for a VM.
+#[derive(Default)]
+pub struct PerVm {
+    /// Variables by the address of their interned name.
+    pub names: NameMemo,
+    /// The metatable of header tables.
+    pub headers_meta: OnceCell<Anchor>,
+    /// What `ngx.arg` and `ngx.balancer` work on now.
+    pub turn: RefCell<Turn>,
+    /// A buffer for values of variables.
+    pub scratch: Cell<Vec<u8>>,
+    /// `ngx.ctx` of code that runs for no request.
+    pub orphan: RefCell<Option<Anchor>>,
+    dropped: Dropped,
+}
+
+impl PerVm {
+    /// Releases what belonged to requests that are gone.
+    pub fn sweep(&self, stack: &Stack<'_>) {
+        while let Some(anchor) = self.dropped.borrow_mut().pop() {
+            stack.release(anchor);
+        }
+    }
+}
+
+/// What the API keeps for a request; dropped with it, whenever that is.
+#[derive(Default)]
+pub struct PerRequest {
+    /// Its `ngx.ctx`.
+    pub ctx: Option<Anchor>,
+    /// Something was said.
+    pub has_body: bool,
+    /// Slots of variables that a script has set to nil: they read as nil, not as never set.
+    pub unset: SmallVec<[u16; 4]>,
+    /// A body between `ngx.req.init_body` and `ngx.req.finish_body`.
+    pub body: Option<BodyBuilder>,
+    dropped: Dropped,
+}
+
+impl fmt::Debug for PerRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerRequest").field("ctx", &self.ctx).finish_non_exhaustive()
+    }
+}
+
+impl PerRequest {
+    /// Takes its `ngx.ctx` away, as an internal redirect does.
+    pub fn forget_ctx(&mut self) {
+        self.dropped.borrow_mut().extend(self.ctx.take());
+    }
+}
+
+impl Drop for PerRequest {
+    fn drop(&mut self) {
+        self.forget_ctx();
+    }
+}
+
+/// Calls `body` with what the API keeps for `request`, which runs in `vm`.
+pub fn of_request<T>(vm: &Vm, request: &Request, body: impl FnOnce(&mut PerRequest) -> T) -> T {
+    let dropped = &vm.api().dropped;
+    let mut kept = request.lua.borrow_mut();
+    if let Some(state) = kept.as_mut().and_then(|it| it.downcast_mut::<PerRequest>())
+        && Rc::ptr_eq(&state.dropped, dropped)
+    {
+        return body(state);
+    }
+    let mut state = PerRequest::default();
+    state.dropped = Rc::clone(dropped);
+    let result = body(&mut state);
+    *kept = Some(Box::new(state));
+    result
+}
+
+/// Takes the `ngx.ctx` of `request` away: what an internal redirect (`ngx.exec`, an error page)
+/// does.
+pub fn forget_ctx(request: &Request) {
+    let mut kept = request.lua.borrow_mut();
+    if let Some(state) = kept.as_mut().and_then(|it| it.downcast_mut::<PerRequest>()) {
+        state.forget_ctx();
+    }
+}

@@ -1,0 +1,68 @@
+-- What the request-dependent API needs of Lua: computed fields, metatables, modules.
+local ngx, native = ...
+local lower, gsub, rawget, rawset = string.lower, string.gsub, rawget, rawset
+
+-- A tail call, so that errors name the script's own line.
+local getters, setters = native.getters, native.setters
+
+setmetatable(ngx, {
+    __index = function(_, key)
+        local get = getters[key]
+        if get then
+            return get()
+        end
+    end,
+    __newindex = function(self, key, value)
+        local set = setters[key]
+        if set then
+            return set(value)
+        end
+        rawset(self, key, value)
+    end,
+})
+
+ngx.var = setmetatable({}, { __index = native.var.get, __newindex = native.var.set })
+ngx.header = setmetatable({}, { __index = native.header.get, __newindex = native.header.set })
+ngx.arg = setmetatable({}, { __index = native.arg.get, __newindex = native.arg.set })
+
+native.keep_headers_meta({
+    __index = function(headers, name)
+        return rawget(headers, (gsub(lower(name), "_", "-")))
+    end,
+})
+
+local preload = package.preload
+local version = "0.1.25"
+
+local function module(name, fields)
+    fields.version = version
+    preload[name] = function()
+        return fields
+    end
+end
+
+module("ngx.balancer", native.balancer)
+module("ngx.req", { add_header = native.add_request_header })
+module("ngx.resp", { add_header = native.header.add })
+
+-- Not there yet: a clear word instead of a call of nil.
+local function absent(name)
+    return function()
+        error(name .. " is not supported by this version of Moongate", 2)
+    end
+end
+
+local function lacking(table, path, names)
+    for _, name in ipairs(names) do
+        if table[name] == nil then
+            table[name] = absent(path .. name)
+        end
+    end
+    return table
+end
+
+lacking(ngx, "ngx.", { "on_abort" })
+lacking(ngx.req, "ngx.req.", { "socket" })
+ngx.location = lacking(ngx.location or {}, "ngx.location.", { "capture", "capture_multi" })
+ngx.thread = lacking(ngx.thread or {}, "ngx.thread.", { "spawn", "wait", "kill" })
+ngx.socket = lacking(ngx.socket or {}, "ngx.socket.", { "tcp", "udp", "stream", "connect" })
