@@ -1,7 +1,11 @@
 //! Moongate: a gateway that runs OpenResty's Lua and nginx.conf on Cloudflare's Pingora.
 
+pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod http;
 pub mod log;
 pub mod lua;
@@ -15,3 +19,4 @@ pub mod snapshot;
 pub mod sys;
 pub mod upstream;
 pub mod vars;
+pub mod worker;

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The program `moongate`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    moongate::cli::main(std::env::args_os())
+}

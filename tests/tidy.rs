@@ -25,7 +25,8 @@ const LAYERS: &[&[&str]] = &[
     &["worker"],
     &["control"],
     &["admin"],
-    &["app", "cli"],
+    &["app"],
+    &["cli"],
 ];
 
 /// Where `unsafe` may be written.
@@ -58,7 +59,8 @@ const LEFTOVERS: &[(&str, &str)] = &[
 ];
 
 /// Faults that are forgiven, by how they begin, each with its reason. A row is a debt.
-const EXCUSED: &[(&str, &str)] = &[];
+const EXCUSED: &[(&str, &str)] =
+    &[("src/worker/digest.rs:", "it implements traits of pingora, whose methods are `get_…`")];
 
 #[test]
 fn sources_keep_the_rules() {

@@ -6,11 +6,9 @@ use crate::http::headers::Headers;
 use crate::http::host;
 use crate::http::uri;
 use crate::log::Level;
-use crate::request::connection::Address;
 use crate::request::{Connection, Parts, Request, Version, decimal};
 use crate::snapshot::{Listener, Snapshot};
 use bytes::Bytes;
-use pingora::protocols::l4::socket::SocketAddr;
 use pingora::proxy::Session;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -89,14 +87,6 @@ pub(super) fn admit(
         it.status
     });
     Admitted { request, refusal }
-}
-
-/// An address as pingora knows it.
-pub(super) fn address(address: Option<&SocketAddr>) -> Address {
-    match address {
-        Some(SocketAddr::Inet(it)) => Address::Inet(*it),
-        _ => Address::Unix,
-    }
 }
 
 fn refuse(status: u16, reason: &'static str) -> Option<Refusal> {

@@ -28,6 +28,7 @@ pub(super) fn settle(request: &Request, wants_keepalive: bool) {
     let unframed = !framed && request.version < Version::Http11;
     let spent = request.connection.requests.get() >= conf.keepalive_requests;
     let closes = !wants_keepalive
+        || request.connection.closing.get()
         || conf.keepalive_timeout_ms == 0
         || spent
         || unframed

@@ -27,6 +27,6 @@ mod upstream_request;
 mod upstream_response;
 mod worker;
 
-pub use gateway::Gateway;
+pub use gateway::{Gateway, LastGeneration};
 pub use host::ProxyHost;
 pub use worker::{Generation, WorkerState};

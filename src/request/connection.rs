@@ -63,6 +63,8 @@ pub struct Connection {
     pub accepted: Tick,
     /// Requests so far, the current one included.
     pub requests: Cell<u64>,
+    /// Its listener drains: the response that it is at is its last.
+    pub closing: Cell<bool>,
     /// The worker that serves it, from 0.
     pub worker: usize,
     /// Over TLS.
@@ -102,6 +104,7 @@ mod tests {
             listener: "127.0.0.1:80".into(),
             accepted: Tick::from_us(1),
             requests: Cell::new(0),
+            closing: Cell::new(false),
             worker: 0,
             is_tls: false,
         });

@@ -30,6 +30,8 @@ pub struct Conf {
     pub client_body_buffer_size: usize,
     /// Directory of body files.
     pub client_body_temp_path: Arc<std::path::Path>,
+    /// For the whole head of a request; 0 is no limit. That of the default server counts.
+    pub client_header_timeout_ms: u64,
     /// Between two reads of a body.
     pub client_body_timeout_ms: u64,
     /// Between two writes to the client.

@@ -3,10 +3,12 @@
 pub mod alloc;
 pub mod cpu;
 pub mod daemon;
+pub mod environment;
 pub mod errno;
 pub mod host;
 pub mod limits;
 pub mod open;
+pub mod openssl;
 pub mod pcre2;
 pub mod pid;
 pub mod signal;

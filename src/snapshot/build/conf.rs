@@ -78,6 +78,7 @@ impl Build<'_> {
                 .prefix
                 .join(settings.client_body_temp_path.as_deref().unwrap_or("client_body_temp"))
                 .into(),
+            client_header_timeout_ms: settings.client_header_timeout_ms.unwrap_or(60_000),
             client_body_timeout_ms: settings.client_body_timeout_ms.unwrap_or(60_000),
             send_timeout_ms: settings.send_timeout_ms.unwrap_or(60_000),
             keepalive_timeout_ms: settings.keepalive_timeout_ms.unwrap_or(75_000),

@@ -9,6 +9,7 @@ mod rewrite;
 mod servers;
 mod upstreams;
 
+pub use conf::open_error_log;
 pub use proxy_pass::{UrlParts, split_url};
 pub use upstreams::implicit_upstreams;
 

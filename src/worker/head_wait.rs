@@ -1,0 +1,183 @@
+//! How long a connection may keep its worker waiting for the head of a request.
+//!
+//! A first request has its whole head within `client_header_timeout` of being accepted, a later
+//! one within that time of its first byte, however slowly the bytes drip; idle in between is
+//! `keepalive_timeout`'s, which the proxy sets. While the listener drains, an idle connection is
+//! given a moment in which a request already under way may still arrive, and is then closed.
+
+use crate::clock;
+use crate::clock::Tick;
+use crate::request::Connection;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Waker;
+
+/// How long an idle connection stays open once its listener drains, milliseconds: a client that
+/// was about to use it learns from a response, not from a reset, that it closes.
+const LINGER_MS: u64 = 1000;
+
+/// A connection's wait for heads, shared by its stream, its task and its listener.
+#[derive(Debug)]
+pub(super) struct HeadWait {
+    /// The connection.
+    pub connection: Rc<Connection>,
+    /// `client_header_timeout` in milliseconds; 0 is no limit.
+    timeout_ms: u64,
+    state: Cell<State>,
+    /// When the listener began to drain.
+    draining: Cell<Option<Tick>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// The requests that the connection had when the wait began: one more, and the head is read.
+    requests: u64,
+    since: Tick,
+    until: Option<Tick>,
+    /// A byte of the head has come.
+    begun: bool,
+}
+
+/// What follows from the time it has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A head is not what is waited for.
+    NotWaiting,
+    /// Wait on, at most until then.
+    Wait(Option<Tick>),
+    /// The client was too slow.
+    TimedOut,
+    /// Nothing more will come: close.
+    Close,
+}
+
+impl HeadWait {
+    /// Waits for the first head of `connection`, which was accepted just now.
+    pub fn new(connection: Rc<Connection>, timeout_ms: u64) -> Self {
+        let since = connection.accepted;
+        let until = (timeout_ms > 0).then(|| since.plus_ms(timeout_ms));
+        let state = State { requests: connection.requests.get(), since, until, begun: false };
+        Self {
+            connection,
+            timeout_ms,
+            state: Cell::new(state),
+            draining: Cell::new(None),
+            waker: RefCell::new(None),
+        }
+    }
+
+    /// A response is complete: waits for the next request.
+    pub fn begin(&self) {
+        let requests = self.connection.requests.get();
+        let since = clock::monotonic();
+        self.state.set(State { requests, since, until: None, begun: false });
+    }
+
+    /// Whether what is read belongs to a head.
+    pub fn is_waiting(&self) -> bool {
+        self.connection.requests.get() == self.state.get().requests
+    }
+
+    /// Bytes of the head came; false when they came too late.
+    pub fn arrived(&self, now: Tick) -> bool {
+        let mut state = self.state.get();
+        if !state.begun {
+            state.begun = true;
+            if state.until.is_none() && self.timeout_ms > 0 {
+                state.until = Some(now.plus_ms(self.timeout_ms));
+            }
+            self.state.set(state);
+        }
+        state.until.is_none_or(|until| now < until)
+    }
+
+    /// What to do at `now` when there is nothing to read.
+    pub fn verdict(&self, now: Tick) -> Verdict {
+        if !self.is_waiting() {
+            return Verdict::NotWaiting;
+        }
+        let state = self.state.get();
+        if state.until.is_some_and(|until| now >= until) {
+            return Verdict::TimedOut;
+        }
+        let Some(draining) = self.draining.get().filter(|_| !state.begun) else {
+            return Verdict::Wait(state.until);
+        };
+        let close = draining.max(state.since).plus_ms(LINGER_MS);
+        if now >= close { Verdict::Close } else { Verdict::Wait(Some(close)) }
+    }
+
+    /// Who is to be woken when the verdict changes.
+    pub fn park(&self, waker: &Waker) {
+        let mut parked = self.waker.borrow_mut();
+        match &mut *parked {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    /// The listener drains: idle, the connection closes soon; busy, after its response.
+    pub fn drain(&self) {
+        self.connection.closing.set(true);
+        self.draining.set(Some(clock::monotonic()));
+        let parked = self.waker.borrow_mut().take();
+        if let Some(waker) = parked {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::fixture;
+
+    const fn ms(ms: u64) -> Tick {
+        Tick::from_us(ms * 1000)
+    }
+
+    #[test]
+    fn a_head_is_due_within_the_timeout_however_it_drips() {
+        let wait = HeadWait::new(fixture::connection(ms(0)), 60_000);
+        assert_eq!(wait.verdict(ms(1)), Verdict::Wait(Some(ms(60_000))));
+        assert!(wait.arrived(ms(59_000)));
+        assert_eq!(wait.verdict(ms(59_999)), Verdict::Wait(Some(ms(60_000))));
+        assert_eq!(wait.verdict(ms(60_000)), Verdict::TimedOut);
+        assert!(!wait.arrived(ms(60_000)));
+    }
+
+    #[test]
+    fn a_later_head_is_due_from_its_first_byte() {
+        let connection = fixture::connection(ms(0));
+        let wait = HeadWait::new(connection.clone(), 1000);
+        connection.requests.set(1);
+        assert_eq!(wait.verdict(ms(5000)), Verdict::NotWaiting);
+        wait.begin();
+        assert_eq!(wait.verdict(ms(70_000)), Verdict::Wait(None));
+        assert!(wait.arrived(ms(70_000)));
+        assert_eq!(wait.verdict(ms(70_999)), Verdict::Wait(Some(ms(71_000))));
+        assert_eq!(wait.verdict(ms(71_000)), Verdict::TimedOut);
+    }
+
+    #[test]
+    fn without_a_timeout_a_head_may_take_for_ever() {
+        let wait = HeadWait::new(fixture::connection(ms(0)), 0);
+        assert!(wait.arrived(ms(1)));
+        assert_eq!(wait.verdict(ms(u64::from(u32::MAX))), Verdict::Wait(None));
+    }
+
+    #[test]
+    fn drained_connections_linger_and_close_unless_a_head_is_on_its_way() {
+        clock::testing::freeze(0);
+        let now = clock::monotonic();
+        let idle = HeadWait::new(fixture::connection(now), 60_000);
+        let busy = HeadWait::new(fixture::connection(now), 60_000);
+        assert!(busy.arrived(now));
+        idle.drain();
+        busy.drain();
+        assert_eq!(idle.verdict(now), Verdict::Wait(Some(now.plus_ms(LINGER_MS))));
+        assert_eq!(idle.verdict(now.plus_ms(LINGER_MS)), Verdict::Close);
+        assert_eq!(busy.verdict(now.plus_ms(LINGER_MS)), Verdict::Wait(Some(now.plus_ms(60_000))));
+    }
+}

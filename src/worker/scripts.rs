@@ -1,0 +1,124 @@
+//! The Lua side of a generation: its VM, the scripts that run once in it, the check beforehand.
+
+use crate::config::diagnostic::At;
+use crate::config::model;
+use crate::config::model::Model;
+use crate::log::{Level, main_log};
+use crate::lua::chunk::Handler;
+use crate::lua::phase::Phase;
+use crate::lua::vm::{Options, Vm};
+use crate::proxy::{Generation, ProxyHost};
+use crate::shdict::Dicts;
+use crate::snapshot::{ChunkId, Snapshot};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What all workers build their generation from.
+#[derive(Clone)]
+pub struct Plan {
+    /// The configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// Its shared dictionaries.
+    pub dicts: Arc<Dicts>,
+    /// How many workers there will be.
+    pub workers: usize,
+}
+
+/// What a VM for `model` is built from; `worker` is `None` outside of workers.
+fn options(model: &Model, prefix: &Path, worker: Option<usize>, workers: usize) -> Options {
+    let default = Options::default();
+    let none = model::LuaHttp::default();
+    let lua = model.http.as_ref().map_or(&none, |http| &http.lua);
+    let cached = model.http.as_ref().and_then(|http| http.settings.lua_code_cache);
+    Options {
+        prefix: prefix.to_owned(),
+        package_path: lua.package_path.clone(),
+        package_cpath: lua.package_cpath.clone(),
+        memory_limit_bytes: lua.vm_memory_limit_bytes.unwrap_or(default.memory_limit_bytes),
+        handler_timeout_ms: lua.handler_timeout_ms.unwrap_or(default.handler_timeout_ms),
+        worker_id: worker,
+        worker_count: workers,
+        max_pending_timers: lua.max_pending_timers.unwrap_or(default.max_pending_timers),
+        max_running_timers: lua.max_running_timers.unwrap_or(default.max_running_timers),
+        code_cache: cached.unwrap_or(default.code_cache),
+        ..default
+    }
+}
+
+/// A VM of this thread that serves `snapshot`: every script is compiled, `init_by_lua*` has run.
+///
+/// # Errors
+/// Why there is no such VM, as it should be logged.
+pub(super) fn generation(plan: &Plan, worker: usize) -> Result<Generation, String> {
+    let snapshot = &plan.snapshot;
+    let options = options(&snapshot.model, &snapshot.prefix, Some(worker), plan.workers);
+    let vm = Vm::open(options).map_err(|error| error.to_string())?;
+    vm.set_host(Rc::new(ProxyHost));
+    for chunk in snapshot.chunks.iter().filter(|it| it.path.is_none()) {
+        vm.handler(&chunk.source).map_err(|error| format!("{}: {error}", chunk.source.at))?;
+    }
+    if let Some(init) = snapshot.lua.init {
+        run(&vm, snapshot, init, Phase::Init)?;
+    }
+    Ok(Generation { snapshot: Arc::clone(snapshot), vm })
+}
+
+/// Runs `init_worker_by_lua*`. What goes wrong in it is logged and changes nothing, as in
+/// OpenResty.
+pub(super) fn begin(generation: &Generation) {
+    let Generation { snapshot, vm } = generation;
+    if let Some(chunk) = snapshot.lua.init_worker
+        && let Err(text) = run(vm, snapshot, chunk, Phase::InitWorker)
+    {
+        main_log().say(Level::Error, format_args!("{text}"));
+    }
+}
+
+/// The generation serves no new requests: its timers are told that they are premature.
+pub(super) fn end(_generation: &Generation) {}
+
+fn run(vm: &Rc<Vm>, snapshot: &Snapshot, chunk: ChunkId, phase: Phase) -> Result<(), String> {
+    let source = &snapshot.chunks[chunk as usize].source;
+    let handler = vm.handler(source).map_err(|error| error.to_string())?;
+    match vm.call_sync(&handler, None, phase) {
+        Ok(_) => Ok(()),
+        Err(failure) => {
+            let text = failure.sync_text(phase.context());
+            Err(String::from_utf8_lossy(&text).into_owned())
+        }
+    }
+}
+
+/// A VM apart, in which a configuration is tried before any worker sees it.
+#[derive(Debug)]
+pub struct Trial(Rc<Vm>);
+
+impl Trial {
+    /// A VM of this thread for `model`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn new(model: &Model, prefix: &Path, workers: usize) -> Result<Self, String> {
+        let vm = Vm::open(options(model, prefix, None, workers)).map_err(|it| it.to_string())?;
+        Ok(Self(vm))
+    }
+
+    /// Whether `chunk` is Lua.
+    ///
+    /// # Errors
+    /// Its syntax error, or why its file cannot be read.
+    pub fn compile(&self, chunk: &model::Chunk) -> Result<(), String> {
+        self.0.handler(chunk).map(|_: Handler| ()).map_err(|error| error.to_string())
+    }
+
+    /// Runs `init_by_lua*`.
+    ///
+    /// # Errors
+    /// Where and why it failed.
+    pub fn init(&self, snapshot: &Snapshot) -> Result<(), (At, String)> {
+        let Some(init) = snapshot.lua.init else { return Ok(()) };
+        let failed = |text| (snapshot.chunks[init as usize].source.at.clone(), text);
+        run(&self.0, snapshot, init, Phase::Init).map_err(failed)
+    }
+}
