@@ -15,7 +15,6 @@ pub mod ngx;
 pub mod open;
 pub mod outcome;
 pub mod phase;
-pub mod report;
 pub mod run;
 pub mod timer;
 pub mod vm;

@@ -4,6 +4,7 @@
 use crate::clock;
 use crate::http::headers::Headers;
 use crate::http::host;
+use crate::http::method;
 use crate::http::uri;
 use crate::log::Level;
 use crate::request::{Connection, Parts, Request, Version, decimal};
@@ -173,6 +174,9 @@ fn from_fields(parsed: &pingora::http::RequestHeader, version: Version) -> Head 
 
 /// The framing that nginx refuses, and both lengths at once, which it refuses too.
 fn check_framing(head: &Head) -> Result<(), Refusal> {
+    if !method::is_valid(&head.method) {
+        return Err(Refusal { status: 400, reason: "client sent invalid method" });
+    }
     let headers = &head.headers;
     if headers.get_all(b"content-length").count() > 1 {
         return Err(Refusal { status: 400, reason: "client sent duplicate header line" });
@@ -211,11 +215,55 @@ fn named_host(head: &Head, of_target: Option<Bytes>) -> Result<Bytes, Refusal> {
         let reason = "client sent HTTP/1.1 request without \"Host\" header";
         return Err(Refusal { status: 400, reason });
     }
-    let Some(named) = of_target.as_ref().or(first).filter(|it| !it.is_empty()) else {
-        return Ok(Bytes::new());
-    };
+    let Some(named) = of_target.as_ref().or(first) else { return Ok(Bytes::new()) };
     match host::normalise(named) {
         Some(host) => Ok(Bytes::copy_from_slice(&host)),
         None => Err(Refusal { status: 400, reason: "client sent invalid host header" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Head {
+        from_raw(Bytes::copy_from_slice(text.as_bytes()), Version::Http11, false)
+    }
+
+    fn refusal(text: &str) -> Option<u16> {
+        let head = head(text);
+        let of_host = named_host(&head, None).err();
+        check_framing(&head).err().or(of_host).map(|it| it.status)
+    }
+
+    #[test]
+    fn a_head_keeps_order_and_spelling() {
+        let head = head(
+            "\r\nGET /a%20b?x HTTP/1.1\r\nhOst: A\r\nX-B:  1 \r\nbad name: 2\r\n\
+                         a_b: 3\r\nX-Empty:\r\n\r\n",
+        );
+        assert_eq!(&*head.line, b"GET /a%20b?x HTTP/1.1");
+        assert_eq!((&*head.method, &*head.target), (&b"GET"[..], &b"/a%20b?x"[..]));
+        let fields: Vec<_> = head
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii()))
+            .collect();
+        assert_eq!(fields, ["hOst=A", "X-B=1", "X-Empty="]);
+    }
+
+    #[test]
+    fn ambiguous_heads_are_refused() {
+        let post = |fields: &str| refusal(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        assert_eq!(post("Content-Length: 3\r\n"), None);
+        assert_eq!(post("Content-Length: 3\r\nContent-Length: 3\r\n"), Some(400));
+        assert_eq!(post("Content-Length: +3\r\n"), Some(400));
+        assert_eq!(post("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"), Some(400));
+        assert_eq!(post("Transfer-Encoding: gzip\r\n"), Some(501));
+        assert_eq!(post("Transfer-Encoding: Chunked\r\n"), None);
+        assert_eq!(refusal("GET / HTTP/1.1\r\n\r\n"), Some(400));
+        assert_eq!(refusal("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"), Some(400));
+        assert_eq!(refusal("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"), Some(400));
+        assert_eq!(refusal("get / HTTP/1.1\r\nHost: a\r\n\r\n"), Some(400));
     }
 }

@@ -4,11 +4,28 @@ use super::lua_phase;
 use super::phases::Serving;
 use super::retry::Round;
 use crate::log::Level;
+use crate::lua::ngx::balancer::{BalancerTurn, ChosenPeer, PeerFailure};
+use crate::lua::outcome::Outcome;
 use crate::lua::phase::Phase;
 use crate::metrics;
 use crate::snapshot::ChunkId;
-use crate::upstream::Peer;
+use crate::upstream::{Group, Peer, PeerAddr};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// What a balancer script is told and has said, over the tries of one request.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    tries: u32,
+    last_failure: Option<(PeerFailure, u16)>,
+}
+
+impl Turns {
+    /// How the try that just ended failed: what `get_last_failure` tells the next turn.
+    pub fn note(&mut self, failure: PeerFailure, status: u16) {
+        self.last_failure = Some((failure, status));
+    }
+}
 
 /// Lets the script choose.
 ///
@@ -20,15 +37,56 @@ pub(super) fn turn(
     round: &mut Round,
 ) -> Result<Arc<Peer>, u16> {
     let request = &serving.request;
-    let chunk = &request.snapshot.chunks[id as usize];
     let vm = &serving.generation.vm;
+    let chunk = &request.snapshot.chunks[id as usize];
     let handler = lua_phase::load(vm, chunk, request).map_err(|error| {
         request.log(Level::Error, format_args!("{error}"));
         500u16
     })?;
-    let _ = (handler, round, metrics::catalog(), Phase::Balancer);
-    Err(500)
+    round.turns.tries += 1;
+    let mut turn = BalancerTurn {
+        total_tries: round.turns.tries,
+        max_tries: request.conf().proxy.next_upstream_tries,
+        last_failure: round.turns.last_failure,
+        ..BalancerTurn::default()
+    };
+    let end = vm.balance(&handler, request, &mut turn).map_err(|failure| {
+        metrics::catalog().lua_errors.with_label_values(&[Phase::Balancer.name()]).inc();
+        request.log_bytes(Level::Error, &failure.sync_text(Phase::Balancer.context()));
+        500u16
+    })?;
+    match end.outcome {
+        Some(Outcome::Exit(code)) if code != 0 => {
+            return Err(u16::try_from(code).ok().filter(|it| *it >= 300).unwrap_or(500));
+        }
+        _ => {}
+    }
+    request.decision.borrow_mut().source = Some(chunk.shown().into());
+    apply(round, &turn);
+    match turn.peer {
+        Some(peer) => chosen(&round.destination.group, peer).ok_or(502),
+        None => round.destination.pick(&serving.worker, request).map_err(|error| {
+            request.log(Level::Error, format_args!("{error}"));
+            502
+        }),
+    }
 }
 
-/// What `get_last_failure` tells the next turn.
-pub(super) fn note_failure(_round: &mut Round, _status: Option<u16>) {}
+/// Tries and timeouts that the script set.
+fn apply(round: &mut Round, turn: &BalancerTurn) {
+    round.left += turn.more_tries;
+    let or = |ms: Option<u64>, own: Duration| ms.map_or(own, Duration::from_millis);
+    round.timeouts.connect = or(turn.connect_timeout_ms, round.timeouts.connect);
+    round.timeouts.send = or(turn.send_timeout_ms, round.timeouts.send);
+    round.timeouts.read = or(turn.read_timeout_ms, round.timeouts.read);
+}
+
+/// A peer for the address that the script named; it has no state, as in nginx.
+fn chosen(group: &Group, peer: ChosenPeer) -> Option<Arc<Peer>> {
+    let address = match peer {
+        ChosenPeer::Inet(address) => PeerAddr::Tcp(address),
+        ChosenPeer::Unix(path) => PeerAddr::Unix(path),
+    };
+    let transient = Group::transient(&group.name, std::slice::from_ref(&address));
+    transient.peers.load().at(&address).cloned()
+}

@@ -37,6 +37,8 @@ pub(super) struct Upstream {
     peer: HttpPeer,
     keep_ms: Option<u64>,
     read_timeout: Duration,
+    /// Bytes of the response's head.
+    pub head_length: u64,
 }
 
 /// Why a try failed.
@@ -109,12 +111,17 @@ pub(super) async fn attempt(
         reason,
         headers,
         connection: Upstream {
+            head_length: head_length_of(&session),
             session,
             peer: target,
             keep_ms: keeps.then_some(group.keepalive.timeout_ms),
             read_timeout: timeouts.read,
         },
     })
+}
+
+fn head_length_of(session: &HttpSession) -> u64 {
+    session.as_http1().map_or(0, |it| it.get_headers_raw_bytes().len() as u64)
 }
 
 /// Skips 1xx and takes the head apart.
@@ -126,6 +133,10 @@ async fn final_head(
         let status = session.response_header().map_or(0, |it| it.status.as_u16());
         if status >= 200 {
             break;
+        }
+        if status == 101 {
+            let error = pingora::Error::new(ErrorType::InvalidHTTPHeader);
+            return Err(failed(&error, "switching protocols, which is not supported"));
         }
         let doing = "while reading response header from upstream";
         session.read_response_header().await.map_err(|it| failed(&it, doing))?;

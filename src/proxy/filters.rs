@@ -23,7 +23,10 @@ pub(super) fn head(vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
         match (request.error_status.get(), response.status) {
             (0, 0) => response.status = 200,
             (0, _) => {}
-            (error, _) => response.status = error,
+            (error, _) => {
+                response.status = error;
+                response.reason = None;
+            }
         }
     }
     if let Some(chunk) = request.conf().lua.header_filter {

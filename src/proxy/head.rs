@@ -18,7 +18,13 @@ pub(super) fn has_body(request: &Request) -> bool {
 /// Decides what the wire needs to know and was not said: framing and keep-alive.
 pub(super) fn settle(request: &Request, wants_keepalive: bool) {
     let conf = request.conf();
+    let location = request.response.borrow().location.as_ref().map(|it| absolute(request, it));
     let mut head = request.response.borrow_mut();
+    head.location = location;
+    if head.status == 204 {
+        head.content_type = None;
+        head.last_modified = None;
+    }
     let bodyless = head.status == 204 || head.status == 304 || request.is_head();
     if head.status == 204 || head.status == 304 {
         head.content_length = None;
@@ -71,7 +77,7 @@ pub(super) fn build(request: &Request, session: &mut Session) -> Result<(Respons
         writer.add("Last-Modified", clock::http_date_of(modified).as_bytes())?;
     }
     if let Some(location) = &response.location {
-        writer.add("Location", &absolute(request, location))?;
+        writer.add("Location", location)?;
     }
     if response.chunked {
         writer.add("Transfer-Encoding", b"chunked")?;
@@ -118,12 +124,9 @@ impl Writer {
     }
 }
 
-/// A relative redirect with scheme, host and port in front, as `absolute_redirect` wants it.
+/// A relative redirect with scheme, host and port in front.
 fn absolute(request: &Request, location: &Bytes) -> Bytes {
     let conf = request.conf();
-    if !conf.absolute_redirect || location.first() != Some(&b'/') {
-        return location.clone();
-    }
     let scheme = if request.connection.is_tls { "https" } else { "http" };
     let server = &request.snapshot.server(request.server.get()).name;
     let host = if conf.server_name_in_redirect {

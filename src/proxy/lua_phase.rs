@@ -63,7 +63,10 @@ pub(super) async fn run(
             Poll::Pending => Poll::Pending,
         });
         match step.await {
-            None => client.flush_output(request).await?,
+            None => {
+                client.flush_output(request).await?;
+                client.flush_socket().await?;
+            }
             Some(Step::Downstream(op)) => match perform(client, request, op).await? {
                 Ok(result) => run.resume_downstream(result),
                 Err(status) => return Ok(Ended::Failed(status)),
@@ -94,6 +97,7 @@ async fn perform(
         }
         Downstream::Flush => {
             client.flush_output(request).await?;
+            client.flush_socket().await?;
             Ok(Ok(Ok(())))
         }
     }

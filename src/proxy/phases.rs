@@ -13,6 +13,7 @@ use super::worker::{Generation, WorkerState};
 use crate::log::Level;
 use crate::lua::outcome::Outcome;
 use crate::lua::phase::Phase;
+use crate::metrics;
 use crate::request::Request;
 use crate::snapshot::ChunkId;
 use crate::snapshot::router::Found;
@@ -62,7 +63,10 @@ pub(super) async fn serve(
     admitted: Admitted,
 ) -> Result<()> {
     let request = admitted.request;
+    let _held = metrics::catalog().requests_in_flight.hold();
     client.session.set_pipelining_enabled(true);
+    // nginx reads on what is left of a body and keeps the connection.
+    client.session.set_close_on_response_before_downstream_finish(false);
     let mut serving = Serving { client, worker, generation, request };
     let first = admitted.refusal.map_or(Flow::Continue, Flow::Status);
     let mut flow = match first {

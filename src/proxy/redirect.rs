@@ -12,7 +12,7 @@ use pingora::Result;
 pub(super) fn text(serving: &Serving<'_>, status: u16, text: Bytes) -> Result<Flow> {
     let request = &serving.request;
     {
-        let kind = files::default_type(request);
+        let kind = files::content_type(request);
         let mut response = request.response.borrow_mut();
         response.status = status;
         response.content_length = Some(text.len() as u64);
@@ -23,8 +23,22 @@ pub(super) fn text(serving: &Serving<'_>, status: u16, text: Bytes) -> Result<Fl
 
 /// A redirect with nginx's page.
 pub(super) fn to(serving: &Serving<'_>, status: u16, location: Bytes) -> Result<Flow> {
-    serving.request.response.borrow_mut().location = Some(location);
+    set_location(&serving.request, location);
     error_page::page(serving, status)
+}
+
+/// Sets `Location`: one that is made absolute has a place of its own in the head, as in nginx;
+/// another is a field like any other.
+pub(super) fn set_location(request: &Request, location: Bytes) {
+    let absolute = request.conf().absolute_redirect;
+    let mut response = request.response.borrow_mut();
+    response.location = None;
+    response.headers.remove(b"location");
+    if absolute && location.first() == Some(&b'/') {
+        response.location = Some(location);
+    } else {
+        response.headers.append("Location", location);
+    }
 }
 
 /// Hands a whole response to the filters.

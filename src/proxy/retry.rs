@@ -9,6 +9,7 @@ use super::upstream_request;
 use super::upstream_response;
 use crate::clock::{self, Tick};
 use crate::log::Level;
+use crate::lua::ngx::balancer::PeerFailure;
 use crate::metrics;
 use crate::request::{Attempt, Request};
 use crate::snapshot::proxy_target::ProxyTarget;
@@ -23,6 +24,7 @@ pub(super) struct Round {
     began: Tick,
     starts_group: bool,
     pub timeouts: Timeouts,
+    pub turns: balancer::Turns,
 }
 
 /// Serves a request by an upstream.
@@ -43,8 +45,14 @@ pub(super) async fn proxy(serving: &mut Serving<'_>, target: &ProxyTarget) -> Re
     let tries = first_tries(destination.group.tries(), request.conf().proxy.next_upstream_tries);
     let starts_group = !request.attempts.borrow().0.is_empty();
     let timeouts = Timeouts::of(&request.conf().proxy);
-    let mut round =
-        Round { destination, left: tries, began: clock::monotonic(), starts_group, timeouts };
+    let mut round = Round {
+        destination,
+        left: tries,
+        began: clock::monotonic(),
+        starts_group,
+        timeouts,
+        turns: balancer::Turns::default(),
+    };
     loop {
         let peer = match next_peer(serving, &mut round) {
             Ok(peer) => peer,
@@ -129,7 +137,7 @@ fn after_failure(
     end_attempt(request, verdict.status);
     request.log(Level::Error, format_args!("{}", failed.reason));
     peer.report(verdict.counts, clock::monotonic().as_ms());
-    balancer::note_failure(round, verdict.status);
+    round.turns.note(PeerFailure::Failed, verdict.status.unwrap_or(502));
     round.left = verdict.left;
     if verdict.retry {
         count_retry(round);
@@ -147,7 +155,7 @@ fn after_status(request: &Request, round: &mut Round, peer: &Peer, status: u16) 
     peer.report(verdict.counts, clock::monotonic().as_ms());
     if verdict.retry {
         end_attempt(request, None);
-        balancer::note_failure(round, Some(status));
+        round.turns.note(PeerFailure::Next, status);
         round.left = verdict.left;
         count_retry(round);
     }

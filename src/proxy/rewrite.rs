@@ -197,6 +197,7 @@ fn rewrite(
         return Next::Stop(Flow::Status(500));
     }
     request.rewrite_uri(path, Some(args.filter(|it| !it.is_empty())));
+    request.internal.set(true);
     match after {
         AfterRewrite::Last => Next::Stop(Flow::Relocate),
         AfterRewrite::Break => {

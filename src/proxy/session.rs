@@ -4,8 +4,12 @@ use super::body::{self, Reader};
 use super::head;
 use crate::request::Request;
 use bytes::Bytes;
-use pingora::Result;
+use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
+use pingora::{ErrorType, Result};
+
+/// Marks the failure that makes pingora flush.
+const FLUSH: &str = "MoongateFlush";
 
 /// The client of one request.
 pub(super) struct Client<'a> {
@@ -57,6 +61,22 @@ impl<'a> Client<'a> {
 
     async fn write_chunk(&mut self, chunk: Bytes, last: bool) -> Result<()> {
         self.session.downstream_session.write_response_body(chunk, last).await
+    }
+
+    /// Pushes what pingora has buffered out to the socket: it does so by itself only at the end of
+    /// a response whose length is known.
+    ///
+    /// # Errors
+    /// The client's connection is gone.
+    pub async fn flush_socket(&mut self) -> Result<()> {
+        // pingora has no call for it; a failed task makes it flush and hands the failure back.
+        let marker = pingora::Error::explain(ErrorType::Custom(FLUSH), "flush");
+        let tasks = vec![HttpTask::Body(None, false), HttpTask::Failed(marker)];
+        match self.session.downstream_session.response_duplex_vec(tasks).await {
+            Err(error) if *error.etype() == ErrorType::Custom(FLUSH) => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Ok(()),
+        }
     }
 
     /// Reads the request's body to its end, unless that was done already.

@@ -74,7 +74,7 @@ fn uri(request: &Request, part: &UriPart) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len() + 32);
     match part {
         UriPart::Same if unchanged => return with_slash(request.target.to_vec()),
-        UriPart::Whole(uri) => return with_slash(uri.to_vec()),
+        UriPart::Whole(uri) => return with_slash(without_spaces(uri)),
         UriPart::Same => append_path(request, &path, &mut out),
         UriPart::Prefix(uri) => {
             out.extend_from_slice(uri);
@@ -104,6 +104,20 @@ fn append_path(request: &Request, path: &[u8], out: &mut Vec<u8>) {
     } else {
         out.extend_from_slice(path);
     }
+}
+
+/// What a variable gave is sent as it is, but for bytes that would end the request line: these are
+/// escaped. (nginx sends them.)
+fn without_spaces(uri: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(uri.len());
+    for byte in uri {
+        if *byte <= b' ' || *byte == 0x7f {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        } else {
+            out.push(*byte);
+        }
+    }
+    out
 }
 
 fn with_slash(uri: Vec<u8>) -> Vec<u8> {

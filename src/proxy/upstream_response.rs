@@ -6,13 +6,13 @@ use super::head;
 use super::phases::{Flow, Serving, cut};
 use super::redirect;
 use super::retry::end_attempt;
-use crate::http::headers::Headers;
 use crate::http::uri;
 use crate::log::Level;
 use crate::request::{Request, decimal};
 use crate::snapshot::conf::ProxyConf;
 use bytes::Bytes;
 use pingora::Result;
+use std::task::Poll;
 
 /// Fields of one connection, which nginx reads itself.
 const HOP_BY_HOP: [&[u8]; 3] = [b"connection", b"keep-alive", b"transfer-encoding"];
@@ -66,8 +66,12 @@ fn fill(request: &Request, proxy: &ProxyConf, response: &Response) {
             b"content-type" => head.content_type = Some(value.clone()),
             b"content-length" if !is_chunked => head.content_length = decimal(value),
             b"location" | b"refresh" => {
-                let value = redirected(request, proxy, headers, &lower, value);
-                head.headers.append(name.clone(), value);
+                match redirected(request, proxy, &lower, value) {
+                    // nginx makes absolute what it has rewritten, and nothing else.
+                    Some(to) if is_relative(request, &lower, &to) => head.location = Some(to),
+                    Some(to) => head.headers.append(name.clone(), to),
+                    None => head.headers.append(name.clone(), value.clone()),
+                }
             }
             _ if HOP_BY_HOP.contains(&&*lower) => {}
             _ if proxy.hide_header.iter().any(|it| **it == *lower) => {}
@@ -77,29 +81,24 @@ fn fill(request: &Request, proxy: &ProxyConf, response: &Response) {
 }
 
 /// `proxy_redirect` on `Location` and on the URL of `Refresh`.
-fn redirected(
-    request: &Request,
-    proxy: &ProxyConf,
-    _headers: &Headers,
-    name: &[u8],
-    value: &Bytes,
-) -> Bytes {
+fn redirected(request: &Request, proxy: &ProxyConf, name: &[u8], value: &Bytes) -> Option<Bytes> {
     let start = match name {
         b"location" => 0,
-        _ => match value.windows(4).position(|it| it.eq_ignore_ascii_case(b"url=")) {
-            Some(at) => at + 4,
-            None => return value.clone(),
-        },
+        _ => value.windows(4).position(|it| it.eq_ignore_ascii_case(b"url="))? + 4,
     };
     let url = &value[start..];
     for (from, to) in &proxy.redirect {
         let from = from.value(request);
         if let Some(rest) = url.strip_prefix(&*from) {
             let to = to.value(request);
-            return [&value[..start], &to, rest].concat().into();
+            return Some([&value[..start], &to, rest].concat().into());
         }
     }
-    value.clone()
+    None
+}
+
+fn is_relative(request: &Request, name: &[u8], value: &[u8]) -> bool {
+    name == b"location" && request.conf().absolute_redirect && value.first() == Some(&b'/')
 }
 
 /// `X-Accel-Redirect`: an internal redirect, or a named location.
@@ -130,8 +129,9 @@ async fn stream(serving: &mut Serving<'_>, mut upstream: Upstream) -> Result<Flo
     let has_body = head::has_body(&request);
     let expected = request.response.borrow().content_length.filter(|_| has_body);
     let mut received = 0u64;
+    let head_length = upstream.head_length;
     loop {
-        let chunk = match upstream.read().await {
+        let chunk = match next_chunk(serving, &mut upstream).await? {
             Ok(chunk) => chunk,
             Err(error) => return broke_off(serving, &request, &error).await,
         };
@@ -139,7 +139,7 @@ async fn stream(serving: &mut Serving<'_>, mut upstream: Upstream) -> Result<Flo
         received += chunk.len() as u64;
         if let Some(attempt) = request.attempts.borrow_mut().last_mut() {
             attempt.response_length = received;
-            attempt.bytes_received = received;
+            attempt.bytes_received = head_length + received;
         }
         if filters::body(&vm, &request, chunk, false).is_err() {
             return cut("a body filter failed");
@@ -157,6 +157,23 @@ async fn stream(serving: &mut Serving<'_>, mut upstream: Upstream) -> Result<Flo
     Ok(Flow::Done)
 }
 
+/// The next chunk; while the upstream lets it wait, the client gets all that came before.
+async fn next_chunk(
+    serving: &mut Serving<'_>,
+    upstream: &mut Upstream,
+) -> Result<Result<Option<Bytes>>> {
+    let mut read = std::pin::pin!(upstream.read());
+    let at_once = std::future::poll_fn(|cx| match read.as_mut().poll(cx) {
+        Poll::Ready(chunk) => Poll::Ready(Some(chunk)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    if let Some(chunk) = at_once.await {
+        return Ok(chunk);
+    }
+    serving.client.flush_socket().await?;
+    Ok(read.await)
+}
+
 /// The client must see that the body is not whole: its connection is cut.
 async fn broke_off(
     serving: &mut Serving<'_>,
@@ -169,5 +186,6 @@ async fn broke_off(
     };
     request.log(Level::Error, format_args!("{what} while reading upstream"));
     serving.client.flush_output(request).await?;
+    serving.client.flush_socket().await?;
     cut("the upstream broke off")
 }

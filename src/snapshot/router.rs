@@ -172,3 +172,82 @@ impl Router {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::regex::Regex;
+    use std::sync::Arc;
+
+    fn regex(text: &str) -> CapturingRegex {
+        let regex = Regex::new(text.as_bytes(), false).expect("a regex of the test");
+        CapturingRegex { regex: Arc::new(regex), named: Box::default() }
+    }
+
+    /// The number of the location for `uri`; `+` marks a redirect to the slash, `~` a regex.
+    fn found(router: &Router, uri: &str) -> String {
+        match router.find(uri.as_bytes()) {
+            Found::Location(id) => id.to_string(),
+            Found::Regex(id, _) => format!("~{id}"),
+            Found::AddSlash(id) => format!("+{id}"),
+            Found::Nothing => "-".into(),
+        }
+    }
+
+    #[test]
+    fn kinds_win_in_nginx_order() {
+        let mut router = Router::default();
+        router.add_prefix(b"/", 1, false, false);
+        router.add_prefix(b"/images/", 2, true, false);
+        router.add_exact(b"/images/logo.png", 3);
+        router.add_regex(regex(r"\.png$"), 4);
+        router.add_regex(regex(r"^/a"), 5);
+        router.add_prefix(b"/api", 6, false, false);
+        assert_eq!(found(&router, "/x"), "1");
+        assert_eq!(found(&router, "/images/a.png"), "2");
+        assert_eq!(found(&router, "/images/logo.png"), "3");
+        assert_eq!(found(&router, "/b.png"), "~4");
+        assert_eq!(found(&router, "/api"), "~5");
+        assert_eq!(found(&Router::default(), "/"), "-");
+    }
+
+    #[test]
+    fn the_longest_prefix_is_found_among_neighbours() {
+        let mut router = Router::default();
+        for (id, text) in ["/a", "/a/b", "/a/b/c", "/a/c", "/ab"].iter().enumerate() {
+            let id = LocationId::try_from(id).expect("few locations");
+            router.add_prefix(text.as_bytes(), id, false, false);
+        }
+        assert_eq!(found(&router, "/a/b/d"), "1");
+        assert_eq!(found(&router, "/a/bz"), "1");
+        assert_eq!(found(&router, "/a/z"), "0");
+        assert_eq!(found(&router, "/a/b/c/d"), "2");
+        assert_eq!(found(&router, "/abc"), "4");
+        assert_eq!(found(&router, "/b"), "-");
+    }
+
+    #[test]
+    fn a_proxied_folder_redirects_to_its_slash() {
+        let mut router = Router::default();
+        router.add_prefix(b"/", 0, false, false);
+        router.add_prefix(b"/dir/", 1, false, true);
+        router.add_prefix(b"/files/", 2, false, false);
+        assert_eq!(found(&router, "/dir"), "+1");
+        assert_eq!(found(&router, "/dir/"), "1");
+        assert_eq!(found(&router, "/files"), "0");
+    }
+
+    #[test]
+    fn nested_locations_are_searched_first() {
+        let mut inner = Router::default();
+        inner.add_regex(regex(r"\.txt$"), 3);
+        inner.add_prefix(b"/a/deep", 4, false, false);
+        let mut router = Router::default();
+        router.add_prefix(b"/a", 1, false, false);
+        router.add_regex(regex("^/"), 2);
+        router.nest(1, inner);
+        assert_eq!(found(&router, "/a/x.txt"), "~3");
+        assert_eq!(found(&router, "/a/deep"), "~2");
+        assert_eq!(found(&router, "/b"), "~2");
+    }
+}

@@ -2,20 +2,15 @@
 //! better.
 
 pub mod arg;
-pub mod args;
 pub mod balancer;
 pub mod body_builder;
 mod client;
-pub mod constants;
-pub mod digest;
 pub mod exit;
 #[cfg(test)]
 mod fixture;
 pub mod internal;
-pub mod log;
 pub mod magic;
 pub mod names;
-pub mod number;
 pub mod output;
 pub mod phase;
 mod query;
@@ -27,24 +22,16 @@ pub mod sleep;
 pub mod state;
 #[cfg(test)]
 mod tests;
-pub mod time;
-pub mod timer;
 pub mod var;
-pub mod worker;
 
 use crate::lua::ffi::function::Library;
 
 /// Everything that Lua can call, by the table that it is in.
 pub const LIBRARIES: &[Library] = &[
     arg::NATIVE,
-    args::NGX,
     balancer::NATIVE,
-    digest::BASE64URL,
-    digest::NGX,
     exit::NGX,
     internal::NATIVE,
-    log::GLOBALS,
-    log::NGX,
     magic::GETTERS,
     magic::SETTERS,
     output::NGX,
@@ -56,11 +43,7 @@ pub const LIBRARIES: &[Library] = &[
     resp_header::NATIVE,
     resp_header::RESP,
     sleep::NGX,
-    time::NGX,
-    timer::NGX_TIMER,
     var::NATIVE,
-    worker::NGX_CONFIG,
-    worker::NGX_WORKER,
 ];
 
 /// Lua that completes the API: `(name, source)`, run in this order with `ngx` and the native
@@ -68,5 +51,4 @@ pub const LIBRARIES: &[Library] = &[
 pub const PRELUDES: &[(&str, &str)] = &[
     ("coroutine", include_str!("../prelude/coroutine.lua")),
     ("request", include_str!("../prelude/request.lua")),
-    ("_G write guard", include_str!("../prelude/write_guard.lua")),
 ];
