@@ -24,4 +24,11 @@ pub trait Host {
         chunk: &[u8],
         last: bool,
     ) -> Result<(), String>;
+
+    /// A request without a client, in which a timer that `parent` started runs; `None` gives the
+    /// timer no request.
+    fn fake_request(&self, vm: &Vm, parent: Option<&Rc<Request>>) -> Option<Rc<Request>> {
+        let (_, _) = (vm, parent);
+        None
+    }
 }

@@ -15,6 +15,7 @@ pub mod ngx;
 pub mod open;
 pub mod outcome;
 pub mod phase;
+pub mod report;
 pub mod run;
 pub mod timer;
 pub mod vm;

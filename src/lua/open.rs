@@ -9,10 +9,13 @@ use crate::lua::ffi::thread::Resumed;
 use crate::lua::ffi::thread::load;
 use crate::lua::ffi::thread::main_stack;
 use crate::lua::ffi::thread::trim_main;
+use crate::lua::ffi::value::Null;
 use crate::lua::ffi::value::Slot;
 use crate::lua::ffi::value::Value;
 use crate::lua::ngx::LIBRARIES;
 use crate::lua::ngx::PRELUDES;
+use crate::lua::ngx::constants;
+use crate::lua::ngx::worker;
 use crate::lua::vm::Options;
 use crate::lua::vm::Vm;
 use std::rc::Rc;
@@ -40,7 +43,7 @@ impl Vm {
     /// No memory, or a fault of this program.
     pub fn open(options: Options) -> Result<Rc<Self>, OpenError> {
         let state = State::new(options.memory_limit_bytes).ok_or(OpenError::Memory)?;
-        let vm = Rc::new(Self::new(state, options));
+        let vm = Rc::new_cyclic(|this| Self::new(state, options, this.clone()));
         let stack = main_stack(vm.state());
         let base = stack.top();
         let globals = stack.globals();
@@ -52,6 +55,13 @@ impl Vm {
         for library in LIBRARIES {
             register(&vm, &stack, library, &globals, &native);
         }
+        let ngx = subtable(&stack, &globals, "ngx");
+        for (name, number) in constants::NGX {
+            ngx.set(*name, *number);
+        }
+        ngx.set("null", Null);
+        worker::set_constants(&subtable(&stack, &ngx, "config"));
+        subtable(&stack, &globals, "ndk");
         for (name, source) in PRELUDES {
             prelude(&vm, name, source, &globals, &native)?;
         }
@@ -75,20 +85,23 @@ fn register(
         table = *native;
     }
     for name in names {
-        table = match table.get(name) {
-            Value::Table(found) => found,
-            _ => {
-                let made = stack.new_table(0, 8);
-                table.set(name, &made);
-                made
-            }
-        };
+        table = subtable(stack, &table, name);
     }
     for function in library.functions {
         push_function(stack, vm, function);
         let made = Slot(stack.top());
         table.set(function.name, made);
     }
+}
+
+/// The table in the field `name` of `table`, made if it is not there.
+fn subtable<'a>(stack: &Stack<'a>, table: &Table<'a>, name: &str) -> Table<'a> {
+    if let Value::Table(found) = table.get(name) {
+        return found;
+    }
+    let made = stack.new_table(0, 8);
+    table.set(name, &made);
+    made
 }
 
 /// # Errors

@@ -17,6 +17,7 @@ use std::cell::OnceCell;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::rc::Weak;
 use std::task::Waker;
 
 /// Coroutines kept for reuse at most.
@@ -106,6 +107,7 @@ impl Frame {
 /// A Lua VM. API functions reach it through `call.vm()`.
 pub struct Vm {
     state: State,
+    this: Weak<Self>,
     options: Options,
     frame: RefCell<Frame>,
     pool: RefCell<Vec<Thread>>,
@@ -125,9 +127,10 @@ impl std::fmt::Debug for Vm {
 
 impl Vm {
     /// A VM over `state`; `open` fills it with libraries and API.
-    pub(in crate::lua) fn new(state: State, options: Options) -> Self {
+    pub(in crate::lua) fn new(state: State, options: Options, this: Weak<Self>) -> Self {
         Self {
             state,
+            this,
             timers: Timers::new(options.max_pending_timers, options.max_running_timers),
             options,
             frame: RefCell::new(Frame::new(None, Phase::Init, None)),
@@ -138,6 +141,16 @@ impl Vm {
             tostring: OnceCell::new(),
             api: PerVm::default(),
         }
+    }
+
+    /// Itself, to be kept; `None` while it is being built.
+    pub fn shared(&self) -> Option<Rc<Self>> {
+        self.this.upgrade()
+    }
+
+    /// Lets go of what `anchor` kept alive.
+    pub(in crate::lua) fn release(&self, anchor: Anchor) {
+        crate::lua::ffi::thread::main_stack(&self.state).release(anchor);
     }
 
     /// The Lua state.

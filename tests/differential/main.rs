@@ -18,8 +18,14 @@ mod harness;
 use case::Case;
 use exceptions::Exceptions;
 use harness::server::Kind;
+use moongate::config::diagnostic::Diagnostics;
+use moongate::log::ErrorLog;
+use moongate::snapshot::build::Inputs;
+use moongate::upstream::registry::Registry;
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::{env, fs, thread};
@@ -62,6 +68,8 @@ fn moongate_answers_as_nginx_does() {
 #[test]
 fn configurations_of_the_cases_load() {
     let mut faults = String::new();
+    let prefix = tempfile::tempdir().expect("a temporary folder");
+    fs::create_dir(prefix.path().join("logs")).expect("a folder in it");
     for case in all_cases().iter().filter(|it| !it.refused) {
         let text = exchange::conf(case, Kind::Moongate);
         let text = harness::server::with_names(&text, |name| match name {
@@ -70,11 +78,27 @@ fn configurations_of_the_cases_load() {
             "PREFIX" => Some("/nowhere".into()),
             _ => None,
         });
-        if let Err(diagnostics) = moongate::config::load_text(&case.name, &text, None) {
+        if let Err(diagnostics) = load(&case.name, &text, prefix.path()) {
             let _ = write!(faults, "{diagnostics}");
         }
     }
     assert!(faults.is_empty(), "\n{faults}");
+}
+
+/// Loads a configuration and compiles it, but for its Lua.
+fn load(name: &str, text: &str, prefix: &Path) -> Result<(), Diagnostics> {
+    let loaded = moongate::config::load_text(name, text, None)?;
+    let addresses = [("localhost".to_owned(), [IpAddr::V4(Ipv4Addr::LOCALHOST)].into())];
+    moongate::snapshot::build::build(&Inputs {
+        model: Arc::new(loaded.model),
+        prefix,
+        generation: 1,
+        upstreams: &Registry::new(),
+        addresses: &addresses.into(),
+        error_log: ErrorLog::silent(),
+        compile: &|_| Ok(()),
+    })
+    .map(drop)
 }
 
 /// Runs a case on both sides; what differs is an error, as text.

@@ -1,3 +1,19 @@
 //! Integration tests: the binary, real sockets, real processes. A file a behaviour.
 
+#[expect(dead_code, reason = "the differential suite and the benchmark need more of it")]
 mod harness;
+
+mod admin;
+mod clients;
+mod command_line;
+mod drain;
+mod examples;
+mod health;
+mod logs;
+mod lua_errors;
+mod metrics;
+mod names;
+mod properties;
+mod reload;
+mod retries;
+mod startup;

@@ -127,6 +127,13 @@ impl<'a> Call<'a> {
         if index > self.count { Value::Nil } else { self.stack.value(index) }
     }
 
+    /// Whether argument `index` is a function written in Lua.
+    pub fn is_lua_function(&self, index: c_int) -> bool {
+        // SAFETY: any acceptable index may be asked for.
+        let in_c = unsafe { mlua::ffi::lua_iscfunction(self.stack.raw(), index) } != 0;
+        self.kind(index) == Kind::Function && !in_c
+    }
+
     /// Whether argument `index` is nil or was not given.
     pub fn is_none(&self, index: c_int) -> bool {
         matches!(self.kind(index), Kind::None | Kind::Nil)
@@ -306,4 +313,20 @@ impl<'a> Call<'a> {
         unsafe { raw::luaL_where(self.stack.raw(), 1) };
         self.stack.text(-1).unwrap_or_default().to_vec()
     }
+
+    /// The function that called this one.
+    pub fn caller(&self) -> Caller {
+        crate::lua::ffi::function::caller(&self.stack)
+    }
+}
+
+/// Who called an API function: what `ngx.log` puts before a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The chunk's short name: `content_by_lua(nginx.conf:40)`, or a path.
+    pub source: String,
+    /// The line, or that of the function's definition.
+    pub line: i32,
+    /// The function's name, if it is a named Lua function.
+    pub name: Option<String>,
 }

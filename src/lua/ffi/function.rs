@@ -3,6 +3,7 @@
 use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
+use crate::lua::ffi::call::Caller;
 use crate::lua::ffi::call::Reply;
 use crate::lua::ffi::raw;
 use crate::lua::ffi::raw::lua_Debug;
@@ -206,5 +207,30 @@ fn called_as(state: *mut lua_State) -> (String, bool) {
         let name = CStr::from_ptr(debug.name).to_string_lossy().into_owned();
         let method = !debug.namewhat.is_null() && CStr::from_ptr(debug.namewhat) == c"method";
         (name, method)
+    }
+}
+
+/// The function at level 1 of `stack`.
+pub(in crate::lua::ffi) fn caller(stack: &Stack<'_>) -> Caller {
+    // SAFETY: `lua_Debug` is plain; the texts it points to are read before anything else runs.
+    unsafe {
+        let mut debug: lua_Debug = std::mem::zeroed();
+        if raw::lua_getstack(stack.raw(), 1, &mut debug) == 0 {
+            return Caller::default();
+        }
+        raw::lua_getinfo(stack.raw(), c"Snl".as_ptr(), &mut debug);
+        let text = |text: *const std::ffi::c_char| {
+            if text.is_null() {
+                String::new()
+            } else {
+                CStr::from_ptr(text).to_string_lossy().into_owned()
+            }
+        };
+        let is_named = !text(debug.namewhat).is_empty() && text(debug.what).starts_with('L');
+        Caller {
+            source: text(debug.short_src.as_ptr()),
+            line: if debug.currentline > 0 { debug.currentline } else { debug.linedefined },
+            name: is_named.then(|| text(debug.name)),
+        }
     }
 }

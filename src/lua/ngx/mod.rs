@@ -2,15 +2,20 @@
 //! better.
 
 pub mod arg;
+pub mod args;
 pub mod balancer;
 pub mod body_builder;
 mod client;
+pub mod constants;
+pub mod digest;
 pub mod exit;
 #[cfg(test)]
 mod fixture;
 pub mod internal;
+pub mod log;
 pub mod magic;
 pub mod names;
+pub mod number;
 pub mod output;
 pub mod phase;
 mod query;
@@ -22,16 +27,24 @@ pub mod sleep;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod time;
+pub mod timer;
 pub mod var;
+pub mod worker;
 
 use crate::lua::ffi::function::Library;
 
 /// Everything that Lua can call, by the table that it is in.
 pub const LIBRARIES: &[Library] = &[
     arg::NATIVE,
+    args::NGX,
     balancer::NATIVE,
+    digest::BASE64URL,
+    digest::NGX,
     exit::NGX,
     internal::NATIVE,
+    log::GLOBALS,
+    log::NGX,
     magic::GETTERS,
     magic::SETTERS,
     output::NGX,
@@ -43,7 +56,11 @@ pub const LIBRARIES: &[Library] = &[
     resp_header::NATIVE,
     resp_header::RESP,
     sleep::NGX,
+    time::NGX,
+    timer::NGX_TIMER,
     var::NATIVE,
+    worker::NGX_CONFIG,
+    worker::NGX_WORKER,
 ];
 
 /// Lua that completes the API: `(name, source)`, run in this order with `ngx` and the native
@@ -51,4 +68,5 @@ pub const LIBRARIES: &[Library] = &[
 pub const PRELUDES: &[(&str, &str)] = &[
     ("coroutine", include_str!("../prelude/coroutine.lua")),
     ("request", include_str!("../prelude/request.lua")),
+    ("_G write guard", include_str!("../prelude/write_guard.lua")),
 ];

@@ -4,7 +4,9 @@
 //! Every wait has a deadline and polls; every child and every thread ends with its owner.
 
 pub mod client;
+pub mod dns;
 pub mod head;
+pub mod load;
 pub mod origin;
 pub mod ports;
 pub mod server;

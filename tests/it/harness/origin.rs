@@ -99,8 +99,9 @@ impl Answer {
 
 /// A running origin; it stops when this goes.
 pub struct Origin {
-    /// Its port on 127.0.0.1.
+    /// Its port on 127.0.0.1, unless it was told another address.
     pub port: u16,
+    ip: Ipv4Addr,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -118,9 +119,16 @@ struct Shared {
 impl Origin {
     /// Starts one that answers each request by `script`.
     pub fn start(script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
-        let port = super::ports::free();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let listener = TcpListener::bind(address).expect("the port is free");
+        Self::start_at(Ipv4Addr::LOCALHOST, super::ports::free(), script)
+    }
+
+    /// Starts one at an address.
+    pub fn start_at(
+        ip: Ipv4Addr,
+        port: u16,
+        script: impl Fn(&Received) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(SocketAddr::from((ip, port))).expect("the port is free");
         let shared = Arc::new(Shared {
             script: Box::new(script),
             received: Mutex::default(),
@@ -132,7 +140,12 @@ impl Origin {
             let shared = Arc::clone(&shared);
             move || shared.accept(&listener)
         });
-        Self { port, shared, acceptor: Some(acceptor) }
+        Self { ip, port, shared, acceptor: Some(acceptor) }
+    }
+
+    /// Starts one at an address that says `body` to everything.
+    pub fn saying_at(ip: Ipv4Addr, port: u16, body: &'static str) -> Self {
+        Self::start_at(ip, port, move |_| Answer::ok(body))
     }
 
     /// Starts one that says `body` to everything.
@@ -162,7 +175,7 @@ impl Drop for Origin {
         for stream in lock(&self.shared.open).values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        let _ = TcpStream::connect((self.ip, self.port));
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }

@@ -57,6 +57,19 @@ impl Setup {
         self
     }
 
+    /// Its folder.
+    pub fn prefix(&self) -> &Path {
+        self.prefix.path()
+    }
+
+    /// The port that the configuration calls `$name`; a free one when it did not name it yet.
+    ///
+    /// # Panics
+    /// When the name stands for no port.
+    pub fn port(&mut self, name: &str) -> u16 {
+        self.value(name).and_then(|it| it.parse().ok()).expect("the name of a port")
+    }
+
     /// What will run, which the environment may have changed.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -292,11 +305,6 @@ impl Server {
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         eventually("the server exits", || self.child.try_wait().expect("it is our child"))
-    }
-
-    /// Whether it still runs.
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("it is our child").is_none()
     }
 
     /// Stops it, requests in flight first, and gives what it logged.

@@ -1,0 +1,45 @@
+//! README.md's generated parts are what the tables in the sources say. `UPDATE_GOLDEN=1` rewrites
+//! them.
+
+use moongate::config;
+use moongate::metrics;
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+/// Markers around the generated parts, and what makes each.
+const PARTS: [(&str, fn() -> String); 2] =
+    [("directives", config::reference), ("metrics", metrics::catalog::reference)];
+
+#[test]
+fn generated_parts_are_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(&path).expect("README.md is there");
+    let mut fresh = readme.clone();
+    for (name, text) in PARTS {
+        let place = between_markers(&fresh, name);
+        fresh.replace_range(place, &text());
+    }
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        return fs::write(&path, fresh).expect("README.md is writable");
+    }
+    let stale = readme.lines().zip(fresh.lines()).find(|(old, new)| old != new);
+    assert!(
+        readme == fresh,
+        "README.md is not what the tables say (first: {stale:?}); to rewrite it:\n\
+         UPDATE_GOLDEN=1 cargo test --test readme"
+    );
+}
+
+/// What stands on the lines between `<!-- NAME -->` and `<!-- end of NAME -->`.
+fn between_markers(text: &str, name: &str) -> Range<usize> {
+    let place_of = |marker: &str| {
+        let mut places = text.match_indices(marker);
+        let (at, _) = places.next().unwrap_or_else(|| panic!("README.md has no {marker}"));
+        assert!(places.next().is_none(), "README.md has {marker} twice");
+        at
+    };
+    let begin = format!("<!-- {name} -->\n");
+    let start = place_of(&begin) + begin.len();
+    start..place_of(&format!("<!-- end of {name} -->"))
+}
