@@ -1,4 +1,4 @@
-//! Moongate: a gateway that runs OpenResty's Lua and nginx.conf on Cloudflare's Pingora.
+#![doc = include_str!("README.md")]
 
 pub mod admin;
 pub mod app;

@@ -1,4 +1,4 @@
-//! Metrics: every one once in the [`catalog`]'s table, counted without a lock or a shared cache
+//! Metrics: every one once in the [`mod@catalog`]'s table, counted without a lock or a shared cache
 //! line on the way of a request.
 
 pub mod catalog;

@@ -1,7 +1,7 @@
 //! `ngx.shared.DICT`: dictionaries that all workers share and that outlive reloads.
 //!
 //! One dictionary is one lock around a hash table, a list by age and the accounts of a memory zone
-//! ([`slab`]). Every operation but those over all entries takes constant time. The rules, down to
+//! (`slab`). Every operation but those over all entries takes constant time. The rules, down to
 //! which operation drops how many expired entries, are lua-nginx-module 0.10.23's: they decide
 //! what `forcible`, `get_keys` and `"no memory"` say.
 //!
