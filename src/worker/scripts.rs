@@ -13,6 +13,12 @@ use crate::snapshot::{ChunkId, Snapshot};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// CPU time of `init_by_lua*` and `init_worker_by_lua*`, milliseconds.
+const INIT_TIMEOUT_MS: u64 = 5000;
+/// How long premature timers may keep a worker from ending.
+const LAST_TIMERS: Duration = Duration::from_millis(500);
 
 /// What all workers build their generation from.
 #[derive(Clone)]
@@ -37,6 +43,7 @@ fn options(model: &Model, prefix: &Path, worker: Option<usize>, workers: usize) 
         package_cpath: lua.package_cpath.clone(),
         memory_limit_bytes: lua.vm_memory_limit_bytes.unwrap_or(default.memory_limit_bytes),
         handler_timeout_ms: lua.handler_timeout_ms.unwrap_or(default.handler_timeout_ms),
+        init_timeout_ms: INIT_TIMEOUT_MS,
         worker_id: worker,
         worker_count: workers,
         max_pending_timers: lua.max_pending_timers.unwrap_or(default.max_pending_timers),
@@ -75,8 +82,16 @@ pub(super) fn begin(generation: &Generation) {
     }
 }
 
-/// The generation serves no new requests: its timers are told that they are premature.
-pub(super) fn end(_generation: &Generation) {}
+/// The generation serves no new requests: timers that wait fire now, told that they are premature.
+pub(super) fn end(generation: &Generation) {
+    generation.vm.timers().exit();
+}
+
+/// Until the timers of a generation that has ended are through, but not for long.
+pub(super) async fn settled(generation: &Generation) {
+    // A timer that goes on has been told that the worker leaves.
+    let _ = tokio::time::timeout(LAST_TIMERS, generation.vm.timers().idle()).await;
+}
 
 fn run(vm: &Rc<Vm>, snapshot: &Snapshot, chunk: ChunkId, phase: Phase) -> Result<(), String> {
     let source = &snapshot.chunks[chunk as usize].source;

@@ -185,7 +185,9 @@ async fn serve(
         Seat { core: Core::new(state), listeners: HashMap::new(), prepared: None, draining: None };
     seat.follow(&mut inbox).await;
     metrics::catalog().workers.dec();
-    scripts::end(&seat.core.state().current());
+    let last = seat.core.state().current();
+    scripts::end(&last);
+    scripts::settled(&last).await;
 }
 
 /// A worker's place at its event loop.
