@@ -2,7 +2,6 @@
 
 use super::head::Head;
 use crate::control::Handle;
-use crate::metrics;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
@@ -65,8 +64,8 @@ fn index() -> String {
     })
 }
 
-fn show_metrics(_: &Handle, _: &Head) -> Response {
-    let body = metrics::catalog().text();
+fn show_metrics(handle: &Handle, _: &Head) -> Response {
+    let body = handle.metrics();
     Response { status: "200 OK", content_type: PROMETHEUS, field: None, body }
 }
 

@@ -18,7 +18,6 @@ use crate::sys::limits::Nofile;
 use crate::sys::pid::PidFile;
 use crate::sys::user;
 use crate::sys::user::User;
-use crate::upstream::Registry;
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 
@@ -117,8 +116,7 @@ async fn run(
     user: Option<User>,
     ready: Option<Ready>,
 ) -> Result<(), Failed> {
-    let registry = Arc::new(Registry::new());
-    let known = Known { registry: Arc::clone(&registry), dicts: Arc::default(), generation: 1 };
+    let known = Known { registry: Arc::default(), dicts: Arc::default(), generation: 1 };
     let refused = |diagnostics| {
         report(&diagnostics);
         Failed
@@ -129,7 +127,7 @@ async fn run(
     warn_of_limits(&candidate);
     let admin = admin::bind(&candidate.snapshot.model).map_err(fail)?;
     let become_user = || user.as_ref().map_or(Ok(()), User::become_it);
-    let control = match Control::start(source, candidate, registry, become_user).await {
+    let control = match Control::start(source, candidate, become_user).await {
         Ok(control) => control,
         Err(Fault::Refused(diagnostics)) => return Err(refused(diagnostics)),
         Err(Fault::Os(failure)) => return Err(fail(failure)),

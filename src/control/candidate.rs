@@ -34,6 +34,8 @@ pub struct Candidate {
     pub snapshot: Arc<Snapshot>,
     /// Its shared dictionaries.
     pub dicts: Arc<Dicts>,
+    /// The state of peers that it was built with.
+    pub registry: Arc<Registry>,
     /// Its main error log.
     pub error_log: ErrorLog,
     /// What upstreams' names are resolved by.
@@ -80,6 +82,7 @@ impl Candidate {
         Plan {
             snapshot: Arc::clone(&self.snapshot),
             dicts: Arc::clone(&self.dicts),
+            registry: Arc::clone(&self.registry),
             workers: self.workers(),
         }
     }
@@ -143,7 +146,8 @@ fn compile(
     let wanted = http.lua.shared_dicts.iter().map(|it| (it.name.as_str(), it.size_bytes));
     let dicts = Arc::new(known.dicts.reloaded(wanted));
     let snapshot = Arc::new(snapshot);
-    Ok(Candidate { snapshot, dicts, error_log, resolver, diagnostics, files })
+    let registry = Arc::clone(&known.registry);
+    Ok(Candidate { snapshot, dicts, registry, error_log, resolver, diagnostics, files })
 }
 
 /// nginx says so with level alert; it is the most frequent reason of a slow OpenResty.

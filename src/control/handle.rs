@@ -5,6 +5,7 @@ use crate::clock::Tick;
 use crate::config::diagnostic::{Diagnostics, Severity};
 use crate::log::ring;
 use crate::metrics;
+use crate::proxy::scrape;
 use crate::snapshot::Snapshot;
 use crate::upstream::Registry;
 use crate::upstream::status::GroupStatus;
@@ -108,6 +109,11 @@ impl Handle {
             last_reload: known.last_reload.clone(),
             recent_errors: ring::recent(),
         }
+    }
+
+    /// All metrics in Prometheus's text format.
+    pub fn metrics(&self) -> String {
+        scrape(&self.0.registry)
     }
 
     /// The configuration that serves, and each that follows.

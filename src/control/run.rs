@@ -96,8 +96,8 @@ impl Inbox {
 }
 
 impl Control {
-    /// Starts sockets, workers and health checks for `candidate`, which was built with `registry`;
-    /// `settle` is called between, to give up the privileges that only sockets need. Within a
+    /// Starts sockets, workers and health checks for `candidate`; `settle` is called
+    /// between, to give up the privileges that only sockets need. Within a
     /// tokio runtime.
     ///
     /// # Errors
@@ -105,11 +105,11 @@ impl Control {
     pub async fn start(
         source: Source,
         candidate: Candidate,
-        registry: Arc<Registry>,
         settle: impl FnOnce() -> Result<(), Failure>,
     ) -> Result<Self, Fault> {
         let (sender, events) = mpsc::unbounded_channel();
         signals::listen(&sender)?;
+        let registry = Arc::clone(&candidate.registry);
         let handle = Handle::new(Arc::clone(&registry), Arc::clone(&candidate.snapshot));
         let mut serving = Serving {
             source,

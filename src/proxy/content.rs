@@ -4,8 +4,8 @@ use super::files;
 use super::phases::{Flow, Serving};
 use super::redirect;
 use super::retry;
+use super::scrape::scrape;
 use crate::lua::phase::Phase;
-use crate::metrics;
 use crate::snapshot::location::Content;
 use bytes::Bytes;
 use pingora::Result;
@@ -22,7 +22,7 @@ pub(super) async fn run(serving: &mut Serving<'_>) -> Result<Flow> {
 
 /// `metrics;`: Prometheus's text format.
 fn report_metrics(serving: &Serving<'_>) -> Result<Flow> {
-    let text = metrics::catalog().text();
+    let text = scrape(&serving.worker.registry);
     {
         let mut response = serving.request.response.borrow_mut();
         response.status = 200;

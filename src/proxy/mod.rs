@@ -22,6 +22,7 @@ mod pick;
 mod redirect;
 mod retry;
 mod rewrite;
+mod scrape;
 mod session;
 mod upstream_request;
 mod upstream_response;
@@ -29,4 +30,5 @@ mod worker;
 
 pub use gateway::{Gateway, LastGeneration};
 pub use host::ProxyHost;
+pub use scrape::scrape;
 pub use worker::{Generation, WorkerState};

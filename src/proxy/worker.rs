@@ -4,6 +4,7 @@ use crate::lua::vm::Vm;
 use crate::metrics;
 use crate::metrics::{RequestLabels, RequestMetrics, SeriesCache, SeriesKey};
 use crate::snapshot::Snapshot;
+use crate::upstream::Registry;
 use crate::upstream::balance::Picker;
 use pingora::connectors::http::Connector;
 use std::cell::RefCell;
@@ -17,6 +18,24 @@ pub struct Generation {
     pub snapshot: Arc<Snapshot>,
     /// Its VM on this worker.
     pub vm: Rc<Vm>,
+    _counted: Counted,
+}
+
+/// Counts a VM while its generation lives.
+struct Counted;
+
+impl Generation {
+    /// `snapshot`, served with `vm`.
+    pub fn new(snapshot: Arc<Snapshot>, vm: Rc<Vm>) -> Self {
+        metrics::catalog().lua_vms.inc();
+        Self { snapshot, vm, _counted: Counted }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::catalog().lua_vms.dec();
+    }
 }
 
 /// The metrics' series of one generation by numbers.
@@ -53,17 +72,20 @@ pub struct WorkerState {
     pub connector: Connector,
     /// Where round robin and the like stand.
     pub picker: RefCell<Picker>,
+    /// The state of all peers.
+    pub registry: Arc<Registry>,
     series: RefCell<Series>,
     current: RefCell<Rc<Generation>>,
 }
 
 impl WorkerState {
-    /// A worker that serves `generation`.
-    pub fn new(id: usize, generation: Generation) -> Rc<Self> {
+    /// A worker that serves `generation`; peers live in `registry`.
+    pub fn new(id: usize, generation: Generation, registry: Arc<Registry>) -> Rc<Self> {
         Rc::new(Self {
             id,
             connector: Connector::new(None),
             picker: RefCell::new(Picker::new()),
+            registry,
             series: RefCell::default(),
             current: RefCell::new(Rc::new(generation)),
         })

@@ -10,6 +10,7 @@ use crate::lua::vm::{Options, Vm};
 use crate::proxy::{Generation, ProxyHost};
 use crate::shdict::Dicts;
 use crate::snapshot::{ChunkId, Snapshot};
+use crate::upstream::Registry;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub struct Plan {
     pub snapshot: Arc<Snapshot>,
     /// Its shared dictionaries.
     pub dicts: Arc<Dicts>,
+    /// The state of all peers.
+    pub registry: Arc<Registry>,
     /// How many workers there will be.
     pub workers: usize,
 }
@@ -68,13 +71,13 @@ pub(super) fn generation(plan: &Plan, worker: usize) -> Result<Generation, Strin
     if let Some(init) = snapshot.lua.init {
         run(&vm, snapshot, init, Phase::Init)?;
     }
-    Ok(Generation { snapshot: Arc::clone(snapshot), vm })
+    Ok(Generation::new(Arc::clone(snapshot), vm))
 }
 
 /// Runs `init_worker_by_lua*`. What goes wrong in it is logged and changes nothing, as in
 /// OpenResty.
 pub(super) fn begin(generation: &Generation) {
-    let Generation { snapshot, vm } = generation;
+    let Generation { snapshot, vm, .. } = generation;
     if let Some(chunk) = snapshot.lua.init_worker
         && let Err(text) = run(vm, snapshot, chunk, Phase::InitWorker)
     {

@@ -176,7 +176,7 @@ async fn serve(
             return;
         }
     };
-    let state = WorkerState::new(id, generation);
+    let state = WorkerState::new(id, generation, Arc::clone(&plan.registry));
     scripts::begin(&state.current());
     metrics::catalog().workers.inc();
     // Nobody to tell means that the process is ending.
