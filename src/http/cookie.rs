@@ -10,9 +10,17 @@ pub fn find<'a>(fields: impl IntoIterator<Item = &'a [u8]>, name: &[u8]) -> Opti
 fn find_in<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut rest = field;
     while !rest.is_empty() {
-        if let Some(value) = value_at(rest, name) {
-            let end = memchr::memchr(b';', value).unwrap_or(value.len());
-            return Some(&value[..end]);
+        if let Some(after) = strip_name(rest, name) {
+            match after.split_first() {
+                Some((b'=', value)) => {
+                    let value = skip_spaces(value);
+                    let end = memchr::memchr(b';', value).unwrap_or(value.len());
+                    return Some(&value[..end]);
+                }
+                // Even if it ends the cookie, so that the cookie after a bare name is not seen.
+                Some((_, after)) => rest = after,
+                None => return None,
+            }
         }
         let next = memchr::memchr2(b';', b',', rest)?;
         rest = skip_spaces(&rest[next + 1..]);
@@ -20,13 +28,10 @@ fn find_in<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     None
 }
 
-/// What follows `name`, `=` and the spaces around it, where `text` begins so.
-fn value_at<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+/// What follows `name` and spaces, where `text` begins so.
+fn strip_name<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = text.split_at_checked(name.len())?;
-    if !start.eq_ignore_ascii_case(name) {
-        return None;
-    }
-    skip_spaces(rest).strip_prefix(b"=").map(skip_spaces)
+    start.eq_ignore_ascii_case(name).then(|| skip_spaces(rest))
 }
 
 fn skip_spaces(text: &[u8]) -> &[u8] {
@@ -48,7 +53,9 @@ mod tests {
             (&["a=1, b=2"], "b", Some("2")),
             (&["a=1, b=2; c=3"], "a", Some("1, b=2")),
             (&["a = 1 ; b=2"], "a", Some("1 ")),
-            (&["a; a=2"], "a", Some("2")),
+            (&["a; a=2"], "a", None),
+            (&["a; b; a=2"], "a", Some("2")),
+            (&["ab=1; b; a=2", "a=3"], "a", Some("2")),
             (&["a"], "a", None),
             (&["a="], "a", Some("")),
             (&["a=\"q;r\""], "a", Some("\"q")),

@@ -1,6 +1,7 @@
 //! A pattern of `ngx.re`. OpenResty 0.10.23 compiles them with PCRE1; what PCRE2 refuses and PCRE1
 //! took (unknown escapes, `[\w-.]`) is taken here too, and errors read as PCRE1's. What still
-//! differs: `a{,3}` is a quantifier, `\8` a reference, and the place in a few complaints.
+//! differs: `a{,3}` is a quantifier, `\8` a reference, a lone `]` is text under `J`, and the place
+//! in a few complaints.
 
 use crate::regex::complaint;
 use crate::regex::options::Options;
@@ -99,13 +100,14 @@ pub fn next_start(captures: &Captures) -> usize {
 fn compile_leniently(pattern: &[u8], options: Options) -> Result<Code, CompileError> {
     let mut flags = options.flags();
     let mut text = Cow::Borrowed(pattern);
-    let mut first = None;
     loop {
         let error = match Code::compile(&text, flags, options.jit) {
             Ok(code) => return Ok(code),
             Err(error) => error,
         };
-        let first = *first.get_or_insert(error);
+        // What was inserted so far stands before the place of this error.
+        let inserted = text.len() - pattern.len();
+        let shown = CompileError { offset: error.offset.saturating_sub(inserted), ..error };
         if error.code == UNKNOWN_ESCAPE && !flags.bad_escape_is_literal {
             flags.bad_escape_is_literal = true;
         } else if error.code == CLASS_INVALID_RANGE {
@@ -113,10 +115,10 @@ fn compile_leniently(pattern: &[u8], options: Options) -> Result<Code, CompileEr
             let before = &text[..error.offset.min(text.len())];
             let hyphen = memchr::memrchr(b'-', before)
                 .filter(|&at| at > 0 && !before[..at].ends_with(b"\\") && at + 3 > before.len());
-            let Some(hyphen) = hyphen else { return Err(first) };
+            let Some(hyphen) = hyphen else { return Err(shown) };
             text.to_mut().insert(hyphen, b'\\');
         } else {
-            return Err(first);
+            return Err(shown);
         }
     }
 }
@@ -130,7 +132,8 @@ fn as_pcre1(pattern: &[u8], error: &CompileError) -> (Cow<'static, str>, usize) 
         109 => ("nothing to repeat", error.offset),
         111 => ("unrecognized character after (? or (?-", error.offset),
         114 => ("missing )", error.offset),
-        115 => ("reference to non-existent subpattern", error.offset),
+        // PCRE1 sees it only at the end.
+        115 => ("reference to non-existent subpattern", pattern.len()),
         118 => ("missing ) after comment", error.offset),
         122 => ("unmatched parentheses", error.offset),
         125 => ("lookbehind assertion is not fixed length", error.offset),
@@ -141,6 +144,7 @@ fn as_pcre1(pattern: &[u8], error: &CompileError) -> (Cow<'static, str>, usize) 
         143 => ("two named subpatterns have the same name", back(1)),
         144 => ("group name must start with a non-digit", error.offset),
         147 => ("unknown property name after \\P or \\p", back(1)),
+        CLASS_INVALID_RANGE => ("invalid range in character class", back(1)),
         158 => ("(?R or (?[+-]digits must be followed by )", error.offset),
         160 => ("(*VERB) not recognized or malformed", error.offset),
         _ => return (Cow::Owned(error.message()), error.offset),

@@ -2,9 +2,9 @@
 //!
 //! Nothing is placed here; the contents live on the process's heap. A zone is divided into pages of
 //! 4096 bytes; up to half a page, sizes are rounded up to a power of two and share pages of their
-//! class; above, they take whole pages, side by side. Page counts, classes, the zone's own needs and
-//! the order in which pages are taken, joined and given back are nginx's on a 64-bit machine, so
-//! that a zone fragments, and is full, exactly when nginx's is.
+//! class; above, they take whole pages, side by side. Page counts, classes, the zone's own needs
+//! and the order in which pages are taken, joined and given back are nginx's on a 64-bit machine,
+//! so that a zone fragments, and is full, exactly when nginx's is.
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
