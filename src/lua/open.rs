@@ -15,6 +15,7 @@ use crate::lua::ffi::value::Value;
 use crate::lua::ngx::LIBRARIES;
 use crate::lua::ngx::PRELUDES;
 use crate::lua::ngx::constants;
+use crate::lua::ngx::shared;
 use crate::lua::ngx::worker;
 use crate::lua::vm::Options;
 use crate::lua::vm::Vm;
@@ -61,6 +62,8 @@ impl Vm {
         }
         ngx.set("null", Null);
         worker::set_constants(&subtable(&stack, &ngx, "config"));
+        let methods = subtable(&stack, &native, "shared");
+        shared::fill(&vm, &subtable(&stack, &ngx, "shared"), &methods);
         subtable(&stack, &globals, "ndk");
         for (name, source) in PRELUDES {
             prelude(&vm, name, source, &globals, &native)?;

@@ -13,6 +13,7 @@ use crate::lua::outcome::Outcome;
 use crate::lua::phase::Phase;
 use crate::lua::timer::Timers;
 use crate::request::Request;
+use crate::shdict::Dicts;
 use std::cell::OnceCell;
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ pub struct Options {
     pub max_running_timers: usize,
     /// `lua_code_cache`: off rereads files for each request.
     pub code_cache: bool,
+    /// The shared dictionaries (`ngx.shared`).
+    pub dicts: Dicts,
     /// Seeds `math.random`, which OpenResty leaves alike in all workers.
     pub random_seed: u64,
 }
@@ -66,6 +69,7 @@ impl Default for Options {
             max_pending_timers: 1024,
             max_running_timers: 256,
             code_cache: true,
+            dicts: Dicts::default(),
             random_seed: rand::random(),
         }
     }

@@ -129,6 +129,7 @@ pub fn request(snapshot: Arc<Snapshot>, text: &str) -> Rc<Request> {
         requests: Cell::new(1),
         worker: 0,
         is_tls: false,
+        closing: Cell::new(false),
     };
     let (location, captured) = match snapshot.servers[0].router.find(&target.path) {
         Found::Location(id) => (Some(id), None),

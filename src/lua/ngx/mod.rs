@@ -23,6 +23,7 @@ pub mod req_body;
 pub mod req_header;
 pub mod req_uri;
 pub mod resp_header;
+pub mod shared;
 pub mod sleep;
 pub mod state;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub const LIBRARIES: &[Library] = &[
     req_uri::REQ,
     resp_header::NATIVE,
     resp_header::RESP,
+    shared::METHODS,
     sleep::NGX,
     time::NGX,
     timer::NGX_TIMER,
