@@ -62,7 +62,8 @@ fn options(model: &Model, prefix: &Path, worker: Option<usize>, workers: usize) 
 /// Why there is no such VM, as it should be logged.
 pub(super) fn generation(plan: &Plan, worker: usize) -> Result<Generation, String> {
     let snapshot = &plan.snapshot;
-    let options = options(&snapshot.model, &snapshot.prefix, Some(worker), plan.workers);
+    let mut options = options(&snapshot.model, &snapshot.prefix, Some(worker), plan.workers);
+    options.dicts = Dicts::clone(&plan.dicts);
     let vm = Vm::open(options).map_err(|error| error.to_string())?;
     vm.set_host(Rc::new(ProxyHost));
     for chunk in snapshot.chunks.iter().filter(|it| it.path.is_none()) {
@@ -118,7 +119,12 @@ impl Trial {
     /// # Errors
     /// Why there is none.
     pub fn new(model: &Model, prefix: &Path, workers: usize) -> Result<Self, String> {
-        let vm = Vm::open(options(model, prefix, None, workers)).map_err(|it| it.to_string())?;
+        let mut options = options(model, prefix, None, workers);
+        // Dictionaries of its own: what it writes stays invisible.
+        let dicts = model.http.iter().flat_map(|http| &http.lua.shared_dicts);
+        let wanted = dicts.map(|it| (it.name.as_str(), it.size_bytes));
+        options.dicts = Dicts::default().reloaded(wanted);
+        let vm = Vm::open(options).map_err(|it| it.to_string())?;
         Ok(Self(vm))
     }
 
