@@ -56,9 +56,8 @@ pub(super) fn turn(
         500u16
     })?;
     match end.outcome {
-        Some(Outcome::Exit(code)) if code != 0 => {
-            return Err(u16::try_from(code).ok().filter(|it| *it >= 300).unwrap_or(500));
-        }
+        // nginx makes nothing else of it, whatever the code.
+        Some(Outcome::Exit(code)) if code != 0 => return Err(500),
         _ => {}
     }
     request.decision.borrow_mut().source = Some(chunk.shown().into());

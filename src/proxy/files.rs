@@ -115,7 +115,7 @@ async fn send(
         }
     }
     if serving.send_head().is_err() {
-        return Ok(Flow::Status(500));
+        return Ok(Flow::Done);
     }
     let vm = serving.generation.vm.clone();
     if unchanged || request.is_head() {
@@ -129,7 +129,7 @@ async fn send(
             Err(_) => return super::phases::cut("a file could not be read to its end"),
         }
         if filters::body(&vm, &request, chunk.into(), false).is_err() {
-            return super::phases::cut("a filter failed after the response had begun");
+            return Ok(Flow::Done);
         }
         serving.client.flush_output(&request).await?;
     }

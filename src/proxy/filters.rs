@@ -16,7 +16,8 @@ const ADDED: [u16; 10] = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308];
 /// Runs the header filters and settles the head; the next write sends it.
 ///
 /// # Errors
-/// What a header filter written in Lua failed with; the head is not settled then.
+/// A header filter written in Lua failed or ended the request: the head is not settled then, and
+/// [`Request::filter_status`] says what the client gets.
 pub(super) fn head(vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
     {
         let mut response = request.response.borrow_mut();
@@ -30,7 +31,14 @@ pub(super) fn head(vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
         }
     }
     if let Some(chunk) = request.conf().lua.header_filter {
-        run_sync(vm, request, chunk, Phase::HeaderFilter)?;
+        let outcome = run_sync(vm, request, chunk, Phase::HeaderFilter)
+            .inspect_err(|_| request.filter_status.set(500))?;
+        if let Some(Outcome::Exit(code)) = outcome
+            && let Some(status) = u16::try_from(code).ok().filter(|it| *it >= 300)
+        {
+            request.filter_status.set(status);
+            return Err("a header filter has ended the request".into());
+        }
     }
     add_headers(request);
     request.headers_sent.set(true);
@@ -70,9 +78,9 @@ fn add_header(request: &Request, name: &Bytes, value: Bytes) {
 /// Runs the body filters on a chunk and queues what comes of it.
 ///
 /// # Errors
-/// What a body filter written in Lua failed with: the response cannot be completed.
+/// A body filter written in Lua failed: the response cannot be completed.
 pub(super) fn body(vm: &Vm, request: &Rc<Request>, chunk: Bytes, last: bool) -> Result<(), String> {
-    if request.finished.get() {
+    if request.finished.get() || request.filter_status.get() != 0 {
         return Ok(());
     }
     let (chunk, last) = match request.conf().lua.body_filter {
@@ -86,7 +94,8 @@ pub(super) fn body(vm: &Vm, request: &Rc<Request>, chunk: Bytes, last: bool) -> 
                     metrics::catalog().lua_errors.with_label_values(&["body_filter"]).inc();
                     request
                         .log_bytes(Level::Error, &failure.sync_text(Phase::BodyFilter.context()));
-                    return Err("body filter failed".into());
+                    request.filter_status.set(500);
+                    return Err("a body filter has failed".into());
                 }
             }
         }

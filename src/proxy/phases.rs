@@ -229,6 +229,7 @@ impl Serving<'_> {
         let outcome = match ended {
             Ended::Failed(_) if self.request.headers_sent.get() => {
                 self.client.flush_output(&self.request).await?;
+                self.client.flush_socket().await?;
                 return cut("a script failed after the response had begun");
             }
             Ended::Failed(status) => return Ok(Flow::Status(status)),
@@ -238,7 +239,11 @@ impl Serving<'_> {
             Outcome::Completed => self.handed_on(phase),
             Outcome::Exit(code) => self.exit(code, phase),
             Outcome::Exec { uri, args } => exec(uri, args),
-            Outcome::Redirect { status, location } => Flow::Redirect(status, location.into()),
+            Outcome::Redirect { status, location } => {
+                // A script's redirect stays as the script wrote it.
+                self.request.response.borrow_mut().headers.set("Location", location);
+                Flow::Status(status)
+            }
             Outcome::Jump => Flow::Relocate,
         })
     }
@@ -266,18 +271,25 @@ impl Serving<'_> {
 
     /// Writes what is left of the response.
     async fn finish(&mut self) -> Result<()> {
-        let ended = host::send_body(&self.generation.vm, &self.request, Bytes::new(), true);
-        if ended.is_err() {
-            if self.request.headers_sent.get() {
-                self.client.flush_output(&self.request).await?;
+        let request = self.request.clone();
+        let mut status = request.filter_status.get();
+        if status == 0 {
+            // A filter that fails here leaves its status behind.
+            let _ = host::send_body(&self.generation.vm, &request, Bytes::new(), true);
+            status = request.filter_status.get();
+        }
+        if status != 0 {
+            if request.headers_sent.get() && !request.output.borrow().head_ready {
+                self.client.flush_output(&request).await?;
+                self.client.flush_socket().await?;
                 return cut("a filter failed after the response had begun");
             }
-            error_page::bare(&self.request, 500);
-            // Filters have failed on it already; what goes out now is nginx's bare page.
-            self.request.headers_sent.set(true);
-            self.request.output.borrow_mut().head_ready = true;
+            // Filters do not see this answer: it is nginx's bare page.
+            error_page::bare(&request, status);
+            request.headers_sent.set(true);
+            request.output.borrow_mut().head_ready = true;
         }
-        self.client.flush_output(&self.request).await
+        self.client.flush_output(&request).await
     }
 
     /// Runs the header filters on a response of the proxy's own.

@@ -3,7 +3,7 @@
 use super::error_page;
 use super::files;
 use super::filters;
-use super::phases::{Flow, Serving, cut};
+use super::phases::{Flow, Serving};
 use crate::request::Request;
 use bytes::Bytes;
 use pingora::Result;
@@ -41,26 +41,11 @@ pub(super) fn set_location(request: &Request, location: Bytes) {
     }
 }
 
-/// Hands a whole response to the filters.
+/// Hands a whole response to the filters; where one fails, the end of the request sees to it.
 pub(super) fn respond(serving: &Serving<'_>, body: Bytes) -> Result<Flow> {
-    let request = &serving.request;
-    if serving.send_head().is_err() {
-        return failed_filter(request);
+    if serving.send_head().is_ok() {
+        let _ = filters::body(&serving.generation.vm, &serving.request, body, true);
     }
-    match filters::body(&serving.generation.vm, request, body, true) {
-        Ok(()) => Ok(Flow::Done),
-        Err(_) => Ok(Flow::Done),
-    }
-}
-
-/// A header filter failed: the client gets nginx's bare 500, never nothing.
-pub(super) fn failed_filter(request: &Request) -> Result<Flow> {
-    if request.headers_sent.get() {
-        return cut("a filter failed after the response had begun");
-    }
-    error_page::bare(request, 500);
-    request.headers_sent.set(true);
-    request.output.borrow_mut().head_ready = true;
     Ok(Flow::Done)
 }
 

@@ -4,7 +4,6 @@ use super::exchange::{Response, Upstream};
 use super::filters;
 use super::head;
 use super::phases::{Flow, Serving, cut};
-use super::redirect;
 use super::retry::end_attempt;
 use crate::http::uri;
 use crate::log::Level;
@@ -40,10 +39,7 @@ pub(super) async fn pass(serving: &mut Serving<'_>, response: Response) -> Resul
     *request.upstream_headers.borrow_mut() = response.headers;
     if serving.send_head().is_err() {
         end_attempt(&request, None);
-        if request.headers_sent.get() {
-            return cut("a header filter failed");
-        }
-        return redirect::failed_filter(&request);
+        return Ok(Flow::Done);
     }
     let sent = stream(serving, response.connection).await;
     end_attempt(&request, None);
@@ -142,7 +138,7 @@ async fn stream(serving: &mut Serving<'_>, mut upstream: Upstream) -> Result<Flo
             attempt.bytes_received = head_length + received;
         }
         if filters::body(&vm, &request, chunk, false).is_err() {
-            return cut("a body filter failed");
+            return Ok(Flow::Done);
         }
         serving.client.flush_output(&request).await?;
     }
@@ -151,7 +147,7 @@ async fn stream(serving: &mut Serving<'_>, mut upstream: Upstream) -> Result<Flo
         return cut("the upstream's response is incomplete");
     }
     if filters::body(&vm, &request, Bytes::new(), true).is_err() {
-        return cut("a body filter failed");
+        return Ok(Flow::Done);
     }
     upstream.release(&serving.worker).await;
     Ok(Flow::Done)

@@ -116,6 +116,8 @@ pub struct Request {
     pub error_status: Cell<u16>,
     /// An error page is being made: it gets none of its own.
     pub in_error_page: Cell<bool>,
+    /// A filter ended the response with this status (500 for an error), else 0.
+    pub filter_status: Cell<u16>,
     /// Body bytes that went to the client.
     pub body_bytes_sent: Cell<u64>,
     /// All bytes that went to the client.
@@ -262,6 +264,7 @@ impl Request {
             finished: Cell::new(false),
             error_status: Cell::new(0),
             in_error_page: Cell::new(false),
+            filter_status: Cell::new(0),
             body_bytes_sent: Cell::new(0),
             bytes_sent: Cell::new(0),
             output: RefCell::default(),
