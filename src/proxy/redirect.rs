@@ -53,7 +53,7 @@ pub(super) fn respond(serving: &Serving<'_>, body: Bytes) -> Result<Flow> {
 pub(super) fn add_slash(request: &Request) -> Flow {
     let mut location = request.uri.borrow().to_vec();
     location.push(b'/');
-    if let Some(args) = &*request.args.borrow() {
+    if let Some(args) = request.args.borrow().as_ref().filter(|it| !it.is_empty()) {
         location.push(b'?');
         location.extend_from_slice(args);
     }

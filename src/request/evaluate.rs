@@ -64,7 +64,7 @@ impl Request {
                 self.set_slot(*slot, value);
             }
             Var::Builtin(Builtin::Args) => {
-                *self.args.borrow_mut() = value.filter(|it| !it.is_empty());
+                *self.args.borrow_mut() = value;
                 self.uri_unchanged.set(false);
             }
             Var::Builtin(Builtin::CanaryVersion) => {
@@ -131,7 +131,7 @@ impl Request {
                 put(Some(if some { b"?" } else { b"" }), out)
             }
             B::RequestUri => put(Some(&self.target), out),
-            B::RequestMethod => put(Some(&self.original_method), out),
+            B::RequestMethod => put(Some(&self.method.borrow()), out),
             B::Request => put(Some(&self.line), out),
             B::ServerProtocol => put(Some(self.version.as_str().as_bytes()), out),
             B::Host => put(Some(&self.host_or_name()), out),

@@ -82,11 +82,13 @@ fn turn<T>(
     }
     Ok(match &mut *call.vm().api().turn.borrow_mut() {
         Turn::Balancer(turn) if phase == Phase::Balancer => body(turn),
-        _ if matches!(phase, Phase::HeaderFilter | Phase::BodyFilter | Phase::Log) => {
-            Err(BAD_CONTEXT.to_owned())
-        }
+        _ if has_upstream(call) => Err(BAD_CONTEXT.to_owned()),
         _ => Err("no upstream found".to_owned()),
     })
+}
+
+fn has_upstream(call: &Call<'_>) -> bool {
+    call.vm().request().is_some_and(|it| !it.attempts.borrow().0.is_empty())
 }
 
 fn answer(call: &Call<'_>, result: Result<(), String>) -> ApiResult {
@@ -126,6 +128,9 @@ fn parse_peer(address: &[u8], port: u16) -> Result<ChosenPeer, String> {
         };
     }
     let text = String::from_utf8_lossy(address);
+    if text.contains(['/', '?']) {
+        return Err("invalid host".to_owned());
+    }
     let (host, own_port) = match text.strip_prefix('[') {
         Some(literal) => {
             let (host, rest) = literal.split_once(']').ok_or("invalid host")?;

@@ -227,11 +227,15 @@ impl World {
         String::from_utf8(self.host.body.take()).unwrap()
     }
 
-    /// What the function body `code` returns in `phase`, each value by `tostring`.
+    /// What the function body `code` returns in `phase`, each value by `tostring`, tables
+    /// as `{key=value;…}`.
     pub fn eval_in(&self, phase: Phase, code: &str) -> String {
         let code = format!(
-            "local function join(...) local t = {{...}} for i = 1, select('#', ...) do \
-             t[i] = tostring(t[i]) end return table.concat(t, ' | ') end \
+            "local function show(v) if type(v) ~= 'table' then return tostring(v) end \
+             local t = {{}} for k, x in pairs(v) do t[#t + 1] = tostring(k) .. '=' .. show(x) end \
+             table.sort(t) return '{{' .. table.concat(t, ';') .. '}}' end \
+             local function join(...) local t = {{...}} for i = 1, select('#', ...) do \
+             t[i] = show(t[i]) end return table.concat(t, ' | ') end \
              local function try(...) if select('#', ...) == 0 or (...) then return \
              join(select(2, ...)) end return 'ERROR ' .. tostring(select(2, ...)) end \
              rawset(_G, 'OUT', try(pcall(function() {code}\nend)))"

@@ -113,10 +113,9 @@ fn set_body_file(call: &Call<'_>) -> ApiResult {
         call.check(2, Kind::Boolean)?;
     }
     let path = PathBuf::from(OsStr::from_bytes(name));
-    let length = match std::fs::File::open(&path).and_then(|file| file.metadata()) {
-        Ok(known) => known.len(),
-        Err(_) => return Err([b"open() \"", name, b"\" failed"].concat().into()),
-    };
+    let failed = |what: &[u8]| ApiError::from([what, b" \"", name, b"\" failed"].concat());
+    let length = std::fs::metadata(&path).map_err(|_| failed(b"stat()"))?.len();
+    std::fs::File::open(&path).map_err(|_| failed(b"open()"))?;
     let file = BodyFile { path, length, temporary: call.boolean(2) };
     // An empty file is no file; dropping it cleans it away if it should.
     let body = if length == 0 { Body::Memory(Bytes::new()) } else { Body::File(file) };

@@ -130,7 +130,7 @@ fn set_uri_args(call: &Call<'_>) -> ApiResult {
         Kind::Table => query::encode(call, &call.table(1)?)?,
         other => return Err(unfit_args(1, other)),
     };
-    *request.args.borrow_mut() = Some(Bytes::from(args)).filter(|it| !it.is_empty());
+    *request.args.borrow_mut() = Some(Bytes::from(args));
     request.uri_unchanged.set(false);
     call.reply(())
 }

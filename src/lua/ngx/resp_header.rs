@@ -134,10 +134,7 @@ fn put(head: &mut ResponseHead, name: &Bytes, value: Bytes, replace: bool) -> Re
             head.last_modified = None;
             one(head, name, value);
         }
-        b"location" => {
-            head.location = None;
-            one(head, name, value);
-        }
+        b"location" => put_location(head, name, value, replace),
         _ if SINGLE.contains(&&lower[..]) => one(head, name, value),
         _ if value.is_empty() && replace => {
             head.headers.remove(name);
@@ -147,6 +144,17 @@ fn put(head: &mut ResponseHead, name: &Bytes, value: Bytes, replace: bool) -> Re
         _ => head.headers.append(name.clone(), value),
     }
     Ok(())
+}
+
+/// nginx forgets which field `Location` is when it is set to a path, so that a second one is added.
+fn put_location(head: &mut ResponseHead, name: &Bytes, value: Bytes, replace: bool) {
+    head.location = None;
+    let is_path = head.headers.get(name).is_some_and(|it| it.starts_with(b"/"));
+    if !replace && is_path && !value.is_empty() {
+        head.headers.append(name.clone(), value);
+    } else {
+        one(head, name, value);
+    }
 }
 
 /// A field of which there is one.

@@ -8,8 +8,11 @@ use crate::lua::phase::Phase;
 #[test]
 fn values_are_said_as_openresty_spells_them() {
     let cases = [
-        ("ngx.say('a', 1, 2.5, true, false, nil)", "a12.5truefalsenil\n"),
-        ("ngx.print('', {'a', {1, 2.5, -0.0, 1e100}, true}, '\\n')", "a12.501e+100true\n"),
+        ("ngx.say('a', 1, 2.5, true, false, nil, ngx.null)", "a12.5truefalsenilnull\n"),
+        (
+            "ngx.print('', {'a', {1, 2.5, -0.0, 1e100}, true, ngx.null}, '\\n')",
+            "a12.501e+100truenull\n",
+        ),
         (
             "ngx.print(1e15, ' ', 2^31, ' ', 2^53, ' ', 1/3, ' ', -1/0, ' ', 1e14)",
             "1e+15 2147483648 9.007199254741e+15 0.33333333333333 -inf 1e+14",

@@ -47,6 +47,7 @@ fn variables_are_assigned() {
         ("ngx.var.x = true return ngx.var.x", "true"),
         ("ngx.var.X = '' return ngx.var.x", ""),
         ("ngx.var.args = nil return ngx.var.args", "nil"),
+        ("ngx.var.args = '' return ngx.var.args, ngx.var.is_args", " | "),
         ("ngx.var.args = 'c=1' return ngx.var.arg_c, ngx.var.is_args", "1 | ?"),
         ("ngx.var.limit_rate = 10 return ngx.var.limit_rate", "10"),
         (
