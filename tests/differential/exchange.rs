@@ -68,8 +68,16 @@ fn answer(scripted: &Scripted, request: &Received) -> Answer {
     }
 }
 
-/// What happened, as text: answers, what the origins were sent, logs/case.log, missing log lines.
-pub fn run(case: &Case, origins: &Origins, kind: Kind) -> String {
+/// What happened on one side.
+pub struct Record {
+    /// What is compared: answers, what the origins were sent, logs/case.log, missing log lines.
+    pub text: String,
+    /// What error.log tells of failures; it helps to understand a difference.
+    pub errors: String,
+}
+
+/// Runs a case on one side.
+pub fn run(case: &Case, origins: &Origins, kind: Kind) -> Record {
     origins.forget();
     let dead = format!("127.0.0.1:{}", origins.dead.port);
     let mut setup = Setup::new(kind).conf_name("nginx.conf").with("DEAD", dead);
@@ -82,7 +90,10 @@ pub fn run(case: &Case, origins: &Origins, kind: Kind) -> String {
     let conf = conf(case, setup.kind());
     let server = match setup.try_start(&conf) {
         Ok(server) => server,
-        Err(exit) => return format!("did not start: {exit:?}"),
+        Err(exit) => {
+            let text = format!("did not start: {}", exit.said);
+            return Record { text, errors: String::new() };
+        }
     };
     let mut text = steps(case, server.port());
     for (name, origin, _) in &origins.running {
@@ -92,8 +103,13 @@ pub fn run(case: &Case, origins: &Origins, kind: Kind) -> String {
     }
     let names: Vec<(String, String)> =
         server.names().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    text.push_str(&logs(case, server));
-    names.iter().fold(text, |text, (name, value)| replace(&text, value, name))
+    text.push_str(&logs(case, &server));
+    let log = server.error_log();
+    let failures = ["[error]", "[crit]", "[alert]", "[emerg]"];
+    let grave = log.lines().filter(|line| failures.iter().any(|it| line.contains(it)));
+    let errors = grave.fold(String::new(), |all, line| all + line + "\n");
+    let text = names.iter().fold(text, |text, (name, value)| replace(&text, value, name));
+    Record { text, errors }
 }
 
 /// The whole configuration of a case.
@@ -161,7 +177,7 @@ fn show(response: &Response, text: &mut String) {
 }
 
 /// Stops the server where a log is asked for.
-fn logs(case: &Case, server: Server) -> String {
+fn logs(case: &Case, server: &Server) -> String {
     let mut text = String::new();
     if case.texts().any(|it| it.contains("logs/case.log")) {
         let path = server.prefix().to_owned();

@@ -105,7 +105,7 @@ fn load(name: &str, text: &str, prefix: &Path) -> Result<(), Diagnostics> {
 fn judge(case: &Case, exceptions: &Exceptions) -> Result<(), String> {
     let sides = exchange::Origins::start(case);
     let began = std::time::Instant::now();
-    let nginx = exceptions.mask(&exchange::run(case, &sides, Kind::Nginx));
+    let nginx = exceptions.mask(&exchange::run(case, &sides, Kind::Nginx).text);
     if env::var_os("MOONGATE_SHOW").is_some() {
         let took = began.elapsed().as_millis();
         println!("=== {} ({}:{}, {took} ms)\n{nginx}\n", case.name, case.file, case.line);
@@ -113,12 +113,20 @@ fn judge(case: &Case, exceptions: &Exceptions) -> Result<(), String> {
     if nginx.contains("did not start") && !case.refused || nginx.contains("= error.log has no") {
         return Err(format!("nginx {nginx}"));
     }
-    let moongate = exceptions.mask(&exchange::run(case, &sides, Kind::Moongate));
+    let record = exchange::run(case, &sides, Kind::Moongate);
+    let moongate = exceptions.mask(&record.text);
     if case.refused {
         let both = nginx.contains("did not start") && moongate.contains("did not start");
         return both.then_some(()).ok_or(format!("nginx: {nginx}\nmoongate: {moongate}"));
     }
-    if nginx == moongate { Ok(()) } else { Err(difference(&nginx, &moongate)) }
+    if nginx == moongate {
+        return Ok(());
+    }
+    if moongate.starts_with("did not start") {
+        return Err(format!("+ {moongate}"));
+    }
+    let errors = if record.errors.is_empty() { "" } else { "moongate logged:\n" };
+    Err(format!("{}{errors}{}", difference(&nginx, &moongate), record.errors))
 }
 
 /// Lines in the manner of `diff`: `-` is nginx's, `+` Moongate's.
