@@ -37,8 +37,9 @@ fn with_free_ports(text: &str) -> (String, BTreeMap<u16, u16>) {
         for marker in ["127.0.0.1:", "listen "] {
             let Some(at) = line.find(marker).map(|it| it + marker.len()) else { continue };
             let digits = line[at..].bytes().take_while(u8::is_ascii_digit).count();
-            if let Ok(port) = line[at..at + digits].parse::<u16>() {
-                let free = *ports.entry(port).or_insert_with(ports::free);
+            let is_address = line[at + digits..].starts_with('.');
+            if let Some(port) = line[at..at + digits].parse().ok().filter(|_| !is_address) {
+                let free: u16 = *ports.entry(port).or_insert_with(ports::free);
                 line.replace_range(at..at + digits, &free.to_string());
             }
         }

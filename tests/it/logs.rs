@@ -31,13 +31,13 @@ fn moongate_json_tells_the_decision() {
          server { listen 127.0.0.1:$PORT; location / { set $backend none;\n\
          access_by_lua_block { ngx.var.backend = \"canary\" } proxy_pass http://$backend; } } }",
         );
-    assert_eq!(get(server.port(), "/a?b=\"c").status(), 200);
+    assert_eq!(get(server.port(), "/a?b=c").status(), 200);
     settles("a line", 1, || server.read("logs/access.log").lines().count());
     let line = server.read("logs/access.log");
     let fields: serde_json::Value = serde_json::from_str(&line).expect("a line is JSON");
     assert_eq!(fields["status"], 200, "{line}");
     assert_eq!(fields["upstream"], "canary", "{line}");
-    for name in ["canary_version", "reason", "request_id"] {
+    for name in ["canary_version", "canary_reason", "request_id"] {
         assert!(fields.get(name).is_some(), "{name} is not in {line}");
     }
 }

@@ -151,8 +151,31 @@ impl Setup {
         self.try_start(text).unwrap_or_else(|exit| panic!("did not start: {exit:?}"))
     }
 
+    /// Runs `text`, which must end by itself, and waits for that.
+    #[track_caller]
+    pub fn run_to_end(self, text: &str) -> Exit {
+        let mut server = self.spawn(text);
+        let status = server.wait();
+        Exit { status, said: server.said() }
+    }
+
     /// Runs `text` and waits until all its `$PORT`s accept, or it has exited.
-    pub fn try_start(mut self, text: &str) -> Result<Server, Exit> {
+    pub fn try_start(self, text: &str) -> Result<Server, Exit> {
+        let mut server = self.spawn(text);
+        let listening = server.names().filter(|(name, _)| name.starts_with("PORT"));
+        let ports: Vec<u16> = listening.filter_map(|(_, it)| it.parse().ok()).collect();
+        let deadline = Instant::now() + PATIENCE;
+        while !ports.iter().all(|it| TcpStream::connect((Ipv4Addr::LOCALHOST, *it)).is_ok()) {
+            if let Ok(Some(status)) = server.child.try_wait() {
+                return Err(Exit { status, said: server.said() });
+            }
+            assert!(Instant::now() < deadline, "listens to no {ports:?}: {}", server.said());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(server)
+    }
+
+    fn spawn(mut self, text: &str) -> Server {
         let mut command = self.command(text);
         let output = fs::File::create(self.prefix.path().join("logs/output")).expect("a log file");
         let errors = output.try_clone().expect("its copy");
@@ -165,18 +188,7 @@ impl Setup {
             });
         }
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let listening = self.names.iter().filter(|(name, _)| name.starts_with("PORT"));
-        let ports: Vec<u16> = listening.filter_map(|(_, it)| it.parse().ok()).collect();
-        let mut server = Server { setup: self, child };
-        let deadline = Instant::now() + PATIENCE;
-        while !ports.iter().all(|it| TcpStream::connect((Ipv4Addr::LOCALHOST, *it)).is_ok()) {
-            if let Ok(Some(status)) = server.child.try_wait() {
-                return Err(Exit { status, said: server.said() });
-            }
-            assert!(Instant::now() < deadline, "listens to no {ports:?}: {}", server.said());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(server)
+        Server { setup: self, child }
     }
 
     fn substitute(&mut self, text: &str) -> String {
