@@ -28,6 +28,7 @@ struct Head {
     version: Version,
     headers: Headers,
     length: u64,
+    raw: Option<Bytes>,
 }
 
 /// Why a head is refused.
@@ -80,6 +81,7 @@ pub(super) fn admit(
         server,
         is_fake: false,
     });
+    *request.raw_head.borrow_mut() = head.raw;
     if let Some(regex) = captures {
         request.match_regex(regex, host);
     }
@@ -134,7 +136,7 @@ fn from_raw(raw: Bytes, version: Version, underscores: bool) -> Head {
             headers.append(raw.slice_ref(name), slice_of(&raw, value));
         }
     }
-    Head { line, method, target, version, headers, length }
+    Head { line, method, target, version, headers, length, raw: Some(raw.slice(start..)) }
 }
 
 /// An empty value may lie outside of the buffer.
@@ -169,7 +171,7 @@ fn from_fields(parsed: &pingora::http::RequestHeader, version: Version) -> Head 
     }
     let length = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
     let length = (length + line.len() + 4) as u64;
-    Head { line, method, target, version, headers, length }
+    Head { line, method, target, version, headers, length, raw: None }
 }
 
 /// The framing that nginx refuses, and both lengths at once, which it refuses too.
