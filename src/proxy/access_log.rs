@@ -15,10 +15,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 /// Logs and counts a request that is over.
-pub(super) fn finish(worker: &WorkerState, vm: &Vm, request: &Rc<Request>, body_bytes: u64) {
+pub(super) fn finish(worker: &WorkerState, vm: &Vm, request: &Rc<Request>) {
     clock::update();
-    request.body_bytes_sent.set(body_bytes);
-    request.bytes_sent.set(request.bytes_sent.get() + body_bytes);
+    request.bytes_sent.set(request.bytes_sent.get() + request.body_bytes_sent.get());
     if let Some(chunk) = request.conf().lua.log {
         // Its error was logged; the response is gone.
         let _ = filters::run_sync(vm, request, chunk, Phase::Log);

@@ -110,14 +110,13 @@ impl ProxyHttp for Gateway {
 
     async fn logging(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         _error: Option<&pingora::Error>,
         context: &mut Context,
     ) {
         if let Some(request) = context.request.take() {
-            let sent = session.body_bytes_sent();
             let (request, generation) = request.take();
-            access_log::finish(&self.worker, &generation.vm, &request, sent as u64);
+            access_log::finish(&self.worker, &generation.vm, &request);
         }
     }
 }

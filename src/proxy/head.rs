@@ -70,7 +70,9 @@ pub(super) fn build(request: &Request, session: &mut Session) -> Result<(Respons
     if let Some(kind) = response.content_type.as_ref().filter(|it| !it.is_empty()) {
         writer.add("Content-Type", kind)?;
     }
-    if let Some(length) = response.content_length {
+    if let Some(length) = response.content_length
+        && response.content_length_place.is_none()
+    {
         writer.add("Content-Length", length.to_string().as_bytes())?;
     }
     if let Some(modified) = response.last_modified {
@@ -88,8 +90,17 @@ pub(super) fn build(request: &Request, session: &mut Session) -> Result<(Respons
             writer.add("Keep-Alive", format!("timeout={header}").as_bytes())?;
         }
     }
-    for (name, value) in response.headers.iter() {
+    let place = response.content_length.and(response.content_length_place);
+    let place = place.map(|it| it.min(response.headers.len()));
+    let length = response.content_length.unwrap_or_default().to_string();
+    for (index, (name, value)) in response.headers.iter().enumerate() {
+        if place == Some(index) {
+            writer.add("Content-Length", length.as_bytes())?;
+        }
         writer.add(name, value)?;
+    }
+    if place == Some(response.headers.len()) {
+        writer.add("Content-Length", length.as_bytes())?;
     }
     let length = writer.length;
     Ok((writer.head, length))

@@ -13,6 +13,9 @@ pub struct ProxyHost;
 
 impl Host for ProxyHost {
     fn send_headers(&self, vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
+        if holds_back(request) {
+            return Ok(());
+        }
         send_headers(vm, request)
     }
 

@@ -41,16 +41,20 @@ impl<'a> Client<'a> {
             self.write_head(request).await?;
         }
         if !head::has_body(request) {
-            return if last { self.write_chunk(Bytes::new(), true).await } else { Ok(()) };
+            return if last { self.end().await } else { Ok(()) };
         }
         let count = chunks.len();
         for (index, chunk) in chunks.into_iter().enumerate() {
-            self.write_chunk(chunk, last && index + 1 == count).await?;
+            self.write_chunk(request, chunk, last && index + 1 == count).await?;
         }
         if last && count == 0 {
-            self.write_chunk(Bytes::new(), true).await?;
+            self.write_chunk(request, Bytes::new(), true).await?;
         }
         Ok(())
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        self.session.downstream_session.write_response_body(Bytes::new(), true).await
     }
 
     async fn write_head(&mut self, request: &Request) -> Result<()> {
@@ -59,7 +63,9 @@ impl<'a> Client<'a> {
         self.session.downstream_session.write_response_header(Box::new(head)).await
     }
 
-    async fn write_chunk(&mut self, chunk: Bytes, last: bool) -> Result<()> {
+    async fn write_chunk(&mut self, request: &Request, chunk: Bytes, last: bool) -> Result<()> {
+        let sent = wire_length(&chunk, last, request.response.borrow().chunked);
+        request.body_bytes_sent.set(request.body_bytes_sent.get() + sent);
         self.session.downstream_session.write_response_body(chunk, last).await
     }
 
@@ -101,5 +107,28 @@ impl<'a> Client<'a> {
             Ok(_) => std::future::pending().await,
             Err(_) => {}
         }
+    }
+}
+
+/// Bytes that a chunk takes on the wire, framing included: what `$body_bytes_sent` counts.
+fn wire_length(chunk: &[u8], last: bool, chunked: bool) -> u64 {
+    let framing = match chunk.len() {
+        0 => 0,
+        length => format!("{length:x}").len() + 4,
+    };
+    let framing = if chunked { framing + if last { 5 } else { 0 } } else { 0 };
+    (chunk.len() + framing) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_count_with_their_framing() {
+        assert_eq!(wire_length(b"chunked\n", false, false), 8);
+        assert_eq!(wire_length(b"chunked\n", false, true), 13);
+        assert_eq!(wire_length(b"", true, true), 5);
+        assert_eq!(wire_length(&[0; 16], true, true), 16 + 6 + 5);
     }
 }

@@ -129,6 +129,7 @@ fn put(head: &mut ResponseHead, name: &Bytes, value: Bytes, replace: bool) -> Re
                 true => None,
                 false => Some(decimal(&value).ok_or("failed to set header")?),
             };
+            head.content_length_place = head.content_length.map(|_| head.headers.len());
         }
         b"last-modified" => {
             head.last_modified = None;
