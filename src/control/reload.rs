@@ -27,13 +27,7 @@ impl Serving {
                 report(&diagnostics);
                 metrics::catalog().reloaded(Some(generation));
                 self.handle.reloaded(true, &diagnostics);
-                main_log().say(
-                    Level::Notice,
-                    format_args!(
-                        "configuration {generation} serves, with {} workers",
-                        self.crew.len()
-                    ),
-                );
+                self.announce();
             }
             Err(diagnostics) => {
                 report(&diagnostics);
@@ -62,6 +56,18 @@ impl Serving {
 
     fn open(&self, snapshot: &Snapshot, workers: usize) -> Result<Sockets, Diagnostics> {
         self.sockets.open_new(snapshot, workers).map_err(|faults| explain(snapshot, &faults))
+    }
+
+    /// Says what serves now.
+    pub(super) fn announce(&self) {
+        let (generation, workers) = (self.generation, self.crew.len());
+        let version = env!("CARGO_PKG_VERSION");
+        main_log().say(
+            Level::Notice,
+            format_args!(
+                "moongate/{version} serves configuration {generation} with {workers} worker(s)"
+            ),
+        );
     }
 
     /// Makes `candidate` serve; gives its notices and warnings.

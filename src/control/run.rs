@@ -129,6 +129,7 @@ impl Control {
         let diagnostics = serving.take_over(candidate).await.map_err(Fault::Refused)?;
         metrics::catalog().reloaded(Some(serving.generation));
         serving.handle.reloaded(true, &diagnostics);
+        serving.announce();
         let (registry, over) = (&serving.registry, &serving.over);
         tokio::spawn(health::run(Arc::clone(registry), over.subscribe()));
         let resolver = Arc::clone(&serving.resolver);

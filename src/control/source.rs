@@ -38,7 +38,8 @@ impl Source {
         let mut loaded = match &self.origin {
             Origin::File(path) => config::load(path, &self.prefix, globals)?,
             Origin::Embedded(name, text) => {
-                let whole = format!("{}\n{text}", globals.unwrap_or_default());
+                // On its first line, so that all lines keep their numbers.
+                let whole = format!("{} {text}", globals.unwrap_or_default());
                 config::load_text(name, &whole, Some(&self.prefix.join("conf")))?
             }
         };
