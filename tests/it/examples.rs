@@ -22,18 +22,22 @@ fn start(path: &Path) -> (Server, BTreeMap<u16, u16>) {
         let (text, _) = with_free_ports(&text);
         setup = setup.file(&file, &text);
     }
-    for (index, port) in ports.values().enumerate() {
+    // Those that it listens on are waited for; an example may name one that nobody answers at.
+    let listens = |port: &u16| text.contains(&format!("listen 127.0.0.1:{port};"));
+    for (index, port) in ports.values().filter(|it| listens(it)).enumerate() {
         setup = setup.with(&format!("PORT{index}"), port);
     }
     (setup.start(&text), ports)
 }
 
-/// `127.0.0.1:NNNN` and `listen NNNN` with free ports, the same one for the same number.
+/// `127.0.0.1:NNNN` and `listen NNNN` with free ports, the same one for the same number; ports
+/// that are only talked of, in comments, are left.
 fn with_free_ports(text: &str) -> (String, BTreeMap<u16, u16>) {
     let mut ports = BTreeMap::new();
     let mut result = String::new();
     for line in text.lines() {
-        let mut line = line.to_owned();
+        let comment = line.find("# ").unwrap_or(line.len());
+        let mut line = line[..comment].to_owned();
         for marker in ["127.0.0.1:", "listen "] {
             let Some(at) = line.find(marker).map(|it| it + marker.len()) else { continue };
             let digits = line[at..].bytes().take_while(u8::is_ascii_digit).count();
