@@ -63,6 +63,7 @@ impl BodyBuilder {
 
 /// A new file in `folder`, removed with the body.
 fn create(folder: &Path) -> io::Result<(File, BodyFile)> {
+    std::fs::create_dir_all(folder)?;
     let number = FILES.fetch_add(1, Ordering::Relaxed);
     let path = folder.join(format!("lua-{}-{number:010}", std::process::id()));
     let file = OpenOptions::new().write(true).create_new(true).open(&path)?;

@@ -79,9 +79,17 @@ fn is_header_only(request: &Request) -> bool {
     request.is_head() || matches!(request.response.borrow().status, 204 | 304)
 }
 
+/// Whether what was said is kept until its length is known: `lua_http10_buffering`.
+fn is_buffering(call: &Call<'_>, request: &Request) -> bool {
+    request.version <= Version::Http10
+        && request.conf().lua.http10_buffering
+        && !request.headers_sent.get()
+        && of_request(call.vm(), request, |state| state.has_body)
+}
+
 fn send_head(call: &Call<'_>, request: &Rc<Request>) -> ApiResult {
     match call.vm().host() {
-        Some(host) if !request.headers_sent.get() => {
+        Some(host) if !request.headers_sent.get() && !is_buffering(call, request) => {
             answer(call, host.send_headers(call.vm(), request))
         }
         _ => call.reply(1),
@@ -206,11 +214,7 @@ fn flush(call: &Call<'_>) -> ApiResult {
         return call.reply((None::<bool>, text));
     }
     let has_body = of_request(call.vm(), &request, |state| state.has_body);
-    let is_buffering = request.version <= Version::Http10
-        && request.conf().lua.http10_buffering
-        && has_body
-        && !request.headers_sent.get();
-    if is_buffering {
+    if is_buffering(call, &request) {
         return call.reply((None::<bool>, "buffering"));
     }
     if !request.headers_sent.get() || (!has_body && !wait) {

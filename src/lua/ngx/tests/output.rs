@@ -75,6 +75,20 @@ fn a_head_request_is_told_once_its_head_is_sent() {
 }
 
 #[test]
+fn http_1_0_keeps_the_head_back_once_something_was_said() {
+    let world = world("location / { }", "GET / HTTP/1.0");
+    world.request.headers_sent.set(false);
+    let code = "ngx.ctx.a = {pcall(ngx.print, print)} return ngx.flush()";
+    assert_eq!(world.eval(code), "nil | nothing to flush");
+    // The recorder sends at once; a host that keeps the chunk leaves the head unsent.
+    world.run("ngx.print('x')").unwrap();
+    world.request.headers_sent.set(false);
+    assert_eq!(world.eval("return ngx.print(), ngx.send_headers()"), "1 | 1");
+    assert_eq!(world.eval("return ngx.flush()"), "nil | buffering");
+    assert!(!world.request.headers_sent.get());
+}
+
+#[test]
 fn arguments_are_counted() {
     let at = "ERROR content_by_lua(nginx.conf:1):1: ";
     let cases = [
