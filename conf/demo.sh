@@ -14,15 +14,18 @@ cargo build --locked --profile dev-opt
 
 url=http://127.0.0.1:8000/
 show() {
-    echo
-    echo "\$ curl -i $* $url"
-    curl --silent --show-error --include "$@" "$url"
+    printf '\n$ %s\n' "$1"
+    eval "$1"
 }
 (
-    if curl --silent --output /dev/null --retry 30 --retry-delay 1 --retry-connrefused "$url"; then
-        show
-        show -H 'X-Canary-Version: v2'
-        printf '\nIt goes on serving %s until Ctrl-C.\n' "$url"
-    fi
+    tries=60
+    until curl --silent --fail --output /dev/null --max-time 2 "$url"; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || exit 1
+        sleep 1
+    done
+    show "curl -si $url"
+    show "curl -si -H 'X-Canary-Version: v2' $url"
+    printf '\nServing %s until Ctrl-C; logs are in logs/.\n' "$url"
 ) </dev/null &
 exec cargo run --quiet --locked --profile dev-opt -- -p "$PWD" -c conf/moongate.conf
