@@ -174,8 +174,22 @@ fn from_fields(parsed: &pingora::http::RequestHeader, version: Version) -> Head 
     Head { line, method, target, version, headers, length, raw: None }
 }
 
+/// nginx's `large_client_header_buffers 4 8k`: no line longer than a buffer, all in four of them.
+fn check_size(head: &Head) -> Result<(), Refusal> {
+    const LINE: usize = 8 << 10;
+    if head.line.len() + 2 > LINE {
+        return Err(Refusal { status: 414, reason: "client sent too long URI" });
+    }
+    let too_long = |(name, value): (&Bytes, &Bytes)| name.len() + value.len() + 4 > LINE;
+    if head.length > 4 * LINE as u64 || head.headers.iter().any(too_long) {
+        return Err(Refusal { status: 494, reason: "client sent too long header line" });
+    }
+    Ok(())
+}
+
 /// The framing that nginx refuses, and both lengths at once, which it refuses too.
 fn check_framing(head: &Head) -> Result<(), Refusal> {
+    check_size(head)?;
     if !method::is_valid(&head.method) {
         return Err(Refusal { status: 400, reason: "client sent invalid method" });
     }

@@ -7,7 +7,6 @@ use crate::log::Level;
 use crate::lua::ngx::balancer::{BalancerTurn, ChosenPeer, PeerFailure};
 use crate::lua::outcome::Outcome;
 use crate::lua::phase::Phase;
-use crate::metrics;
 use crate::snapshot::ChunkId;
 use crate::upstream::{Group, Peer, PeerAddr};
 use std::sync::Arc;
@@ -51,7 +50,7 @@ pub(super) fn turn(
         ..BalancerTurn::default()
     };
     let end = vm.balance(&handler, request, &mut turn).map_err(|failure| {
-        metrics::catalog().lua_errors.with_label_values(&[Phase::Balancer.name()]).inc();
+        lua_phase::count(Phase::Balancer, &failure);
         request.log_bytes(Level::Error, &failure.sync_text(Phase::Balancer.context()));
         500u16
     })?;

@@ -1,11 +1,11 @@
 //! Header and body filters: Lua's, then nginx's own (`add_header`).
 
 use super::head;
+use super::lua_phase;
 use crate::log::Level;
 use crate::lua::outcome::Outcome;
 use crate::lua::phase::Phase;
 use crate::lua::vm::Vm;
-use crate::metrics;
 use crate::request::Request;
 use bytes::Bytes;
 use std::rc::Rc;
@@ -91,7 +91,7 @@ pub(super) fn body(vm: &Vm, request: &Rc<Request>, chunk: Bytes, last: bool) -> 
             match vm.filter_body(&handler, request, chunk, last) {
                 Ok(filtered) => filtered,
                 Err(failure) => {
-                    metrics::catalog().lua_errors.with_label_values(&["body_filter"]).inc();
+                    lua_phase::count(Phase::BodyFilter, &failure);
                     request
                         .log_bytes(Level::Error, &failure.sync_text(Phase::BodyFilter.context()));
                     request.filter_status.set(500);
@@ -121,7 +121,7 @@ pub(super) fn run_sync(
     phase: Phase,
 ) -> Result<Option<Outcome>, String> {
     let chunk = &request.snapshot.chunks[id as usize];
-    let handler = match super::lua_phase::load(vm, chunk, request) {
+    let handler = match lua_phase::load(vm, chunk, request) {
         Ok(handler) => handler,
         Err(error) => {
             request.log(Level::Error, format_args!("{error}"));
@@ -129,7 +129,7 @@ pub(super) fn run_sync(
         }
     };
     vm.call_sync(&handler, Some(request.clone()), phase).map(|it| it.outcome).map_err(|failure| {
-        metrics::catalog().lua_errors.with_label_values(&[phase.name()]).inc();
+        lua_phase::count(phase, &failure);
         request.log_bytes(Level::Error, &failure.sync_text(phase.context()));
         failure.to_string()
     })

@@ -5,6 +5,7 @@ use crate::log::Level;
 use crate::lua::chunk::Handler;
 use crate::lua::chunk::LoadError;
 use crate::lua::outcome::Failure;
+use crate::lua::outcome::FailureKind;
 use crate::lua::outcome::Outcome;
 use crate::lua::outcome::{Downstream, Step};
 use crate::lua::phase::Phase;
@@ -104,6 +105,15 @@ async fn perform(
 }
 
 fn report(request: &Request, phase: Phase, failure: &Failure) {
-    metrics::catalog().lua_errors.with_label_values(&[phase.name()]).inc();
+    count(phase, failure);
     request.log_bytes(Level::Error, &failure.entry_thread_text());
+}
+
+/// Counts a handler that failed in `phase`, and whether its time was up.
+pub(super) fn count(phase: Phase, failure: &Failure) {
+    let catalog = metrics::catalog();
+    catalog.lua_errors.with_label_values(&[phase.name()]).inc();
+    if failure.kind == FailureKind::Timeout {
+        catalog.lua_budget_kills.inc();
+    }
 }

@@ -129,7 +129,16 @@ async fn resolve(serving: &Serving<'_>, parts: &UrlParts) -> Result<Vec<PeerAddr
         return Err(502);
     };
     match resolver.resolve(&host).await {
-        Ok(found) => Ok(found.iter().map(|it| PeerAddr::Tcp((*it, port).into())).collect()),
+        Ok(found) => {
+            let mut peers: Vec<_> =
+                found.iter().map(|it| PeerAddr::Tcp((*it, port).into())).collect();
+            // As nginx's resolver, which begins at a random one of them.
+            if !peers.is_empty() {
+                let first = rand::random_range(0..peers.len());
+                peers.rotate_left(first);
+            }
+            Ok(peers)
+        }
         Err(error) => {
             request.log(Level::Error, format_args!("{error}"));
             Err(502)

@@ -6,7 +6,6 @@ use crate::http::escape;
 use crate::log::Level;
 use crate::lua::phase::Phase;
 use crate::lua::vm::Vm;
-use crate::metrics;
 use crate::request::Request;
 use crate::snapshot::location::Content;
 use crate::snapshot::program::{AfterRewrite, Assign, CapturingRegex, Condition, Op};
@@ -114,7 +113,7 @@ fn set_by_lua(
             Next::On
         }
         Err(failure) => {
-            metrics::catalog().lua_errors.with_label_values(&["set"]).inc();
+            lua_phase::count(Phase::Set, &failure);
             request.log_bytes(Level::Error, &failure.sync_text(Phase::Set.context()));
             Next::Stop(Flow::Status(500))
         }
