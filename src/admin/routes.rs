@@ -91,3 +91,6 @@ fn status(handle: &Handle, _: &Head) -> Response {
         Err(error) => plain("500 Internal Server Error", format!("{error}\n")),
     }
 }
+
+#[cfg(test)]
+mod tests;

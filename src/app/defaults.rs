@@ -1,6 +1,6 @@
 //! What holds when the command line does not say: prefix, configuration, the folder of logs.
 
-use crate::config::model::{ErrorLogTarget, Model};
+use crate::config::model::{AccessLogTarget, ErrorLogTarget, Http, Model};
 use crate::control::{DEFAULT_PID_FILE, Origin, Source};
 use crate::sys::errno::Failure;
 use std::env;
@@ -14,6 +14,8 @@ pub const DEFAULT_FILE: &str = "conf/moongate.conf";
 const SYSTEM_PREFIX: &str = "/etc/moongate";
 /// The default configuration, for a program without any file beside it.
 const EMBEDDED: &str = include_str!("../../conf/moongate.conf");
+/// nginx's default, below the prefix.
+const DEFAULT_ACCESS_LOG: &str = "logs/access.log";
 /// What the default configuration writes to, below the prefix.
 const LOG_FOLDER: &str = "logs";
 
@@ -64,7 +66,8 @@ pub fn make_log_folder(model: &Model, prefix: &Path) -> Result<(), Failure> {
         ErrorLogTarget::File(path) => Some(prefix.join(path)),
         _ => None,
     });
-    let mut written = error_logs.chain([pid_file(model, prefix)]);
+    let access_logs = model.http.iter().flat_map(access_logs).map(|it| prefix.join(it));
+    let mut written = error_logs.chain(access_logs).chain([pid_file(model, prefix)]);
     if !written.any(|it| it.parent() == Some(&folder)) {
         return Ok(());
     }
@@ -74,4 +77,16 @@ pub fn make_log_folder(model: &Model, prefix: &Path) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// The files of access logs as written, nginx's default included.
+fn access_logs(http: &Http) -> impl Iterator<Item = PathBuf> {
+    let default = http.settings.access_log.is_none().then(|| DEFAULT_ACCESS_LOG.into());
+    let servers = http.servers.iter().map(|it| &it.settings);
+    let lines = servers.chain([&http.settings]).flat_map(|it| it.access_log.iter().flatten());
+    let files = lines.filter_map(|it| match &it.target {
+        AccessLogTarget::File(path) => Some(path.clone()),
+        AccessLogTarget::Syslog(_) => None,
+    });
+    files.chain(default)
 }

@@ -180,3 +180,6 @@ async fn on_a_thread<T: Send + 'static>(
         Err(refusal(&At::default(), format!("the {name} panicked: a fault of this program")))
     })
 }
+
+#[cfg(test)]
+mod tests;

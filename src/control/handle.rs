@@ -1,5 +1,6 @@
 //! What others may know of the process: the admin listener's door to control.
 
+use super::candidate::Candidate;
 use crate::clock;
 use crate::clock::Tick;
 use crate::config::diagnostic::{Diagnostics, Severity};
@@ -83,10 +84,11 @@ pub struct Status {
 }
 
 impl Handle {
-    /// A handle for a process that serves `snapshot`.
-    pub(super) fn new(registry: Arc<Registry>, snapshot: Arc<Snapshot>) -> Self {
+    /// A handle for a process that is going to serve `candidate`.
+    pub fn of(candidate: &Candidate) -> Self {
+        let registry = Arc::clone(&candidate.registry);
         let known = Mutex::default();
-        let snapshot = watch::Sender::new(snapshot);
+        let snapshot = watch::Sender::new(Arc::clone(&candidate.snapshot));
         Self(Arc::new(Shared { started: clock::monotonic(), registry, known, snapshot }))
     }
 

@@ -110,7 +110,7 @@ impl Control {
         let (sender, events) = mpsc::unbounded_channel();
         signals::listen(&sender)?;
         let registry = Arc::clone(&candidate.registry);
-        let handle = Handle::new(Arc::clone(&registry), Arc::clone(&candidate.snapshot));
+        let handle = Handle::of(&candidate);
         let mut serving = Serving {
             source,
             resolver: Arc::new(ArcSwap::new(Arc::clone(&candidate.resolver))),

@@ -303,3 +303,6 @@ async fn reached(until: Option<Tick>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
