@@ -8,11 +8,11 @@ use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
 use crate::lua::ffi::function::functions;
 use crate::lua::ffi::value::Kind;
+use crate::lua::ngx::args::query_string;
 use crate::lua::ngx::client::arguments;
 use crate::lua::ngx::client::c_integer;
 use crate::lua::ngx::client::client;
 use crate::lua::ngx::client::only_in;
-use crate::lua::ngx::query;
 use crate::lua::outcome::Outcome;
 use crate::lua::phase::Phase;
 use crate::lua::phase::Phases;
@@ -78,7 +78,7 @@ fn exec(call: &Call<'_>) -> ApiResult {
     let more = match call.kind(2) {
         Kind::None | Kind::Nil => Vec::new(),
         Kind::Number | Kind::String => call.bytes(2)?.to_vec(),
-        Kind::Table => query::encode(call, &call.table(2)?)?,
+        Kind::Table => query_string(&call.table(2)?)?,
         other => return Err(unfit_args(2, other)),
     };
     if request.headers_sent.get() {

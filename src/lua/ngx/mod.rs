@@ -18,7 +18,6 @@ pub mod names;
 pub mod number;
 pub mod output;
 pub mod phase;
-mod query;
 pub mod req_body;
 pub mod req_header;
 pub mod req_uri;

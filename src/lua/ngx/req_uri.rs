@@ -9,13 +9,14 @@ use crate::lua::ffi::call::Call;
 use crate::lua::ffi::function::functions;
 use crate::lua::ffi::value::Kind;
 use crate::lua::ffi::value::Value;
+use crate::lua::ngx::args::args_table;
+use crate::lua::ngx::args::query_string;
 use crate::lua::ngx::client::arguments;
 use crate::lua::ngx::client::client;
 use crate::lua::ngx::client::limit;
 use crate::lua::ngx::client::only_in;
 use crate::lua::ngx::exit::unfit_args;
 use crate::lua::ngx::exit::unsafe_byte;
-use crate::lua::ngx::query;
 use crate::lua::outcome::Outcome;
 use crate::lua::phase::Phase;
 use crate::lua::phase::Phases;
@@ -114,8 +115,11 @@ fn get_uri_args(call: &Call<'_>) -> ApiResult {
         call.stack().new_table(0, 4)
     };
     let count = args::count(&args);
-    for pair in args::decode(&args).flatten().take(max) {
-        query::add(&table, pair);
+    for (key, value) in args::decode(&args).flatten().take(max) {
+        match value {
+            Some(value) => table.add(&key, value),
+            None => table.add(&key, true),
+        }
     }
     if count > max { call.reply((&table, "truncated")) } else { call.reply(&table) }
 }
@@ -127,7 +131,7 @@ fn set_uri_args(call: &Call<'_>) -> ApiResult {
     let args = match call.kind(1) {
         Kind::Number => call.bytes(1)?.to_vec(),
         Kind::String => escape::escape(call.bytes(1)?, &escape::RAW_ARGS).into_owned(),
-        Kind::Table => query::encode(call, &call.table(1)?)?,
+        Kind::Table => query_string(&call.table(1)?)?,
         other => return Err(unfit_args(1, other)),
     };
     *request.args.borrow_mut() = Some(Bytes::from(args));
@@ -152,20 +156,8 @@ fn get_post_args(call: &Call<'_>) -> ApiResult {
         Body::Memory(bytes) => bytes.clone(),
         Body::Discarded => Bytes::new(),
     };
-    let table = call.stack().new_table(0, 4);
-    let most = usize::try_from(max).ok().filter(|it| *it > 0);
-    let mut pairs = args::decode(&body);
-    let mut seen = 0;
-    while let Some(pair) = pairs.next() {
-        if let Some(pair) = pair {
-            query::add(&table, pair);
-        }
-        seen += 1;
-        if most == Some(seen) && !pairs.is_at_end() {
-            return call.reply((&table, "truncated"));
-        }
-    }
-    call.reply(&table)
+    let (table, is_truncated) = args_table(&body, usize::try_from(max).unwrap_or(0));
+    if is_truncated { call.reply((table, "truncated")) } else { call.reply(table) }
 }
 
 fn http_version(call: &Call<'_>) -> ApiResult {

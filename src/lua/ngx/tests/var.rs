@@ -146,3 +146,45 @@ fn an_error_page_shows_the_status_that_it_answers_for() {
     assert_eq!(world.eval("return ngx.status"), "404");
     assert_eq!(world.eval("ngx.status = 200 return ngx.status"), "200");
 }
+
+#[test]
+fn names_without_end_are_resolved_without_being_kept() {
+    let world = plain();
+    let code = "for i = 1, 3000 do if ngx.var['arg_n' .. i] then return i end end \
+                return ngx.var.arg_a";
+    assert_eq!(world.eval(code), "1");
+}
+
+#[test]
+fn a_name_means_the_same_after_its_string_was_collected() {
+    let world = plain();
+    world.run("for i = 1, 500 do local _ = ngx.var['arg_' .. i] end").unwrap();
+    world.vm.collect_garbage();
+    world.run("for i = 1, 500 do local _ = 'junk' .. i end").unwrap();
+    assert_eq!(world.eval("return ngx.var['ar' .. 'g_a'], ngx.var['arg_' .. 7]"), "1 | nil");
+}
+
+#[test]
+fn without_a_client_there_is_nothing_to_read() {
+    let world = plain();
+    let run = |phase: Phase, code: &str| {
+        let code =
+            format!("local _, v = pcall(function() {code} end) rawset(_G, 'OUT', tostring(v))");
+        let chunk = crate::lua::fixture::chunk(phase.context().trim_end_matches('*'), &code);
+        let handler = world.vm.handler(&chunk).unwrap();
+        world.vm.call_sync(&handler, None, phase).unwrap();
+        crate::lua::fixture::global(&world.vm, "OUT")
+    };
+    for code in ["return ngx.var.uri", "ngx.header.a = 1", "return ngx.req.get_headers()"] {
+        let text = run(Phase::InitWorker, code);
+        assert!(text.ends_with("API disabled in the current context"), "{text}");
+        let text = run(Phase::Init, code);
+        assert!(text.ends_with("no request found"), "{text}");
+    }
+    let text = run(Phase::Init, "return ngx.ctx");
+    assert!(text.ends_with("no request found"), "{text}");
+    run(Phase::InitWorker, "ngx.ctx.kept = 'yes'");
+    assert_eq!(run(Phase::InitWorker, "return ngx.ctx.kept"), "yes");
+    let text = run(Phase::InitWorker, "ngx.say('x')");
+    assert!(text.ends_with("API disabled in the context of init_worker_by_lua*"), "{text}");
+}
