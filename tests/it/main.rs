@@ -14,6 +14,7 @@ mod lua_errors;
 mod metrics;
 mod names;
 mod properties;
+mod readme;
 mod reload;
 mod retries;
 mod startup;
