@@ -126,7 +126,7 @@ async fn run(
     report(&candidate.diagnostics);
     warn_of_limits(&candidate);
     let admin = admin::bind(&candidate.snapshot.model).map_err(fail)?;
-    let become_user = || user.as_ref().map_or(Ok(()), User::become_it);
+    let become_user = || user.as_ref().map_or(Ok(()), settle_as);
     let control = match Control::start(source, candidate, become_user).await {
         Ok(control) => control,
         Err(Fault::Refused(diagnostics)) => return Err(refused(diagnostics)),
@@ -142,6 +142,13 @@ async fn run(
     control.run().await;
     main_log().say(Level::Notice, format_args!("exit"));
     Ok(())
+}
+
+/// Goes on as `user`, who can open the logs anew: they are its own.
+fn settle_as(user: &User) -> Result<(), Failure> {
+    let mut logs = log::paths().into_iter().filter(|it| it.is_file());
+    logs.try_for_each(|it| user.own(&it))?;
+    user.become_it()
 }
 
 /// nginx's warning: with fewer descriptors than connections clients will wait.

@@ -72,6 +72,11 @@ impl Opened {
     }
 }
 
+/// Where all log files are that are in use.
+pub fn paths() -> Vec<PathBuf> {
+    FILES.lock().iter().filter_map(Weak::upgrade).map(|it| it.path.clone()).collect()
+}
+
 /// Writes out what is queued, then opens every log file anew by its path, for `-s reopen` and
 /// USR1. A file that cannot be opened stays as it is, and its fault is given.
 pub fn reopen_all() -> Vec<Failure> {

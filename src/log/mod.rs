@@ -18,7 +18,7 @@ mod writer;
 
 pub use access_log::{AccessSink, Buffering};
 pub use error_log::{ErrorLog, install, main_log};
-pub use file::reopen_all;
+pub use file::{paths, reopen_all};
 pub use level::Level;
 pub use line::Line;
 pub use sink::dropped_lines;

@@ -1,11 +1,13 @@
 //! What all of one worker shares: its state for requests, its count of connections.
 
+use super::head_wait::HeadWait;
 use crate::clock;
 use crate::clock::Tick;
 use crate::log::{Level, main_log};
 use crate::proxy::WorkerState;
 use crate::snapshot::Snapshot;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -21,7 +23,8 @@ pub(super) struct Core {
     state: Rc<WorkerState>,
     /// `worker_connections`.
     most: Cell<usize>,
-    open: Cell<usize>,
+    /// Open connections by their number.
+    open: RefCell<BTreeMap<u64, Rc<HeadWait>>>,
     /// No client is accepted until then.
     resting_until: Cell<Option<Tick>>,
     complained: Cell<Option<Tick>>,
@@ -35,7 +38,7 @@ impl Core {
     pub fn new(state: Rc<WorkerState>) -> Rc<Self> {
         let core = Self {
             most: Cell::new(DEFAULT_CONNECTIONS),
-            open: Cell::new(0),
+            open: RefCell::default(),
             resting_until: Cell::new(None),
             complained: Cell::new(None),
             freed: Notify::new(),
@@ -61,19 +64,45 @@ impl Core {
 
     /// Open client connections.
     pub fn connections(&self) -> usize {
-        self.open.get()
+        self.open.borrow().len()
     }
 
-    /// A connection was opened.
-    pub fn enter(&self) {
-        self.open.set(self.open.get() + 1);
+    /// A connection was opened. One more than there may be takes the place of the one that has
+    /// been idle longest, as nginx has it.
+    pub fn enter(&self, wait: &Rc<HeadWait>) {
+        self.open.borrow_mut().insert(wait.connection.serial, Rc::clone(wait));
+        if self.connections() <= self.most.get() {
+            return;
+        }
+        self.complain("reusing connections");
+        if let Some(idle) = self.longest_idle() {
+            idle.evict();
+        }
     }
 
-    /// A connection has ended.
-    pub fn exit(&self) {
-        self.open.set(self.open.get() - 1);
+    /// The connection with this number has ended.
+    pub fn exit(&self, serial: u64) {
+        self.open.borrow_mut().remove(&serial);
         self.freed.notify_waiters();
         self.notice_end();
+    }
+
+    fn longest_idle(&self) -> Option<Rc<HeadWait>> {
+        let open = self.open.borrow();
+        let idle = open.values().filter_map(|it| Some((it.idle_since()?, it)));
+        idle.min_by_key(|(since, _)| *since).map(|(_, it)| Rc::clone(it))
+    }
+
+    /// Whether one more client finds a place, its own or that of an idle one.
+    fn has_room(&self) -> bool {
+        self.connections() < self.most.get() || self.longest_idle().is_some()
+    }
+
+    /// A connection became idle: who waits for a place may have its.
+    pub fn notice_idle(&self) {
+        if self.connections() >= self.most.get() {
+            self.freed.notify_waiters();
+        }
     }
 
     /// Wakes who waits for the worker to be done.
@@ -102,26 +131,31 @@ impl Core {
                 self.resting_until.set(None);
             }
             let freed = self.freed.notified();
-            if self.open.get() < self.most.get() {
+            if self.has_room() {
                 return;
             }
-            self.complain();
+            self.complain("clients wait until one has gone");
             freed.await;
         }
     }
 
-    fn complain(&self) {
-        let now = clock::monotonic();
-        if self.complained.get().is_some_and(|it| now.ms_since(it) < COMPLAINT_PAUSE_MS) {
-            return;
+    fn complain(&self, what_follows: &str) {
+        if self.may_complain() {
+            let most = self.most.get();
+            main_log().say(
+                Level::Alert,
+                format_args!("{most} worker_connections are not enough; {what_follows}"),
+            );
         }
-        self.complained.set(Some(now));
-        let most = self.most.get();
-        main_log().say(
-            Level::Alert,
-            format_args!(
-                "{most} worker_connections are not enough; clients wait until one has gone"
-            ),
-        );
+    }
+
+    /// Whether it is time to say again what goes wrong with every client; true once a second.
+    pub fn may_complain(&self) -> bool {
+        let now = clock::monotonic();
+        let is_time = self.complained.get().is_none_or(|it| now.ms_since(it) >= COMPLAINT_PAUSE_MS);
+        if is_time {
+            self.complained.set(Some(now));
+        }
+        is_time
     }
 }

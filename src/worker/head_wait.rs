@@ -26,6 +26,8 @@ pub(super) struct HeadWait {
     state: Cell<State>,
     /// When the listener began to drain.
     draining: Cell<Option<Tick>>,
+    /// Its place is needed for another client.
+    evicted: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -63,6 +65,7 @@ impl HeadWait {
             timeout_ms,
             state: Cell::new(state),
             draining: Cell::new(None),
+            evicted: Cell::new(false),
             waker: RefCell::new(None),
         }
     }
@@ -98,6 +101,9 @@ impl HeadWait {
             return Verdict::NotWaiting;
         }
         let state = self.state.get();
+        if self.evicted.get() && !state.begun {
+            return Verdict::Close;
+        }
         if state.until.is_some_and(|until| now >= until) {
             return Verdict::TimedOut;
         }
@@ -121,6 +127,24 @@ impl HeadWait {
     pub fn drain(&self) {
         self.connection.closing.set(true);
         self.draining.set(Some(clock::monotonic()));
+        self.wake();
+    }
+
+    /// Since when it has been kept open without a request, if it has answered one.
+    pub fn idle_since(&self) -> Option<Tick> {
+        let state = self.state.get();
+        let is_idle = self.is_waiting() && !state.begun && state.requests > 0;
+        (is_idle && !self.evicted.get()).then_some(state.since)
+    }
+
+    /// Closes it, unless a head is on its way already.
+    pub fn evict(&self) {
+        self.connection.closing.set(true);
+        self.evicted.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
         let parked = self.waker.borrow_mut().take();
         if let Some(waker) = parked {
             waker.wake();
@@ -165,6 +189,21 @@ mod tests {
         let wait = HeadWait::new(fixture::connection(ms(0)), 0);
         assert!(wait.arrived(ms(1)));
         assert_eq!(wait.verdict(ms(u64::from(u32::MAX))), Verdict::Wait(None));
+    }
+
+    #[test]
+    fn only_who_was_answered_and_is_idle_makes_room() {
+        let connection = fixture::connection(ms(0));
+        let wait = HeadWait::new(connection.clone(), 1000);
+        assert_eq!(wait.idle_since(), None, "it was never answered");
+        connection.requests.set(1);
+        assert_eq!(wait.idle_since(), None, "it is being answered");
+        wait.begin();
+        let since = wait.idle_since().unwrap();
+        wait.evict();
+        assert_eq!((wait.verdict(since), wait.idle_since()), (Verdict::Close, None));
+        assert!(wait.arrived(since), "a request that was on its way is still served");
+        assert!(matches!(wait.verdict(since), Verdict::Wait(_)));
     }
 
     #[test]

@@ -187,8 +187,10 @@ impl WorkerListener {
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
         );
         let level = if exhausted { Level::Crit } else { Level::Error };
-        let address = &self.address;
-        main_log().say(level, format_args!("accept4() on {address} failed {}", Errno(error)));
+        if !exhausted || self.core.may_complain() {
+            let address = &self.address;
+            main_log().say(level, format_args!("accept4() on {address} failed {}", Errno(error)));
+        }
         if exhausted {
             self.core.rest(OUT_OF_FILES_PAUSE);
         }
@@ -233,6 +235,7 @@ async fn serve(stream: Stream, wait: Rc<HeadWait>, open: Open) {
     session.set_keepalive(Some(LONGEST_WAIT_S));
     while let Some(reused) = gateway.process_new_http(session, &closing).await {
         wait.begin();
+        open.listener.core.notice_idle();
         let (stream, settings) = reused.consume();
         session = ServerSession::new_http1(stream);
         if let Some(settings) = settings {
@@ -252,7 +255,7 @@ impl Open {
     fn new(listener: &Rc<WorkerListener>, wait: &Rc<HeadWait>) -> Self {
         let serial = wait.connection.serial;
         listener.connections.borrow_mut().insert(serial, Rc::clone(wait));
-        listener.core.enter();
+        listener.core.enter(wait);
         let active = metrics::catalog().connections_active.hold();
         Self { listener: Rc::clone(listener), serial, _active: active }
     }
@@ -261,6 +264,6 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.listener.connections.borrow_mut().remove(&self.serial);
-        self.listener.core.exit();
+        self.listener.core.exit(self.serial);
     }
 }
