@@ -41,7 +41,7 @@ impl Headers {
     }
 
     /// The values of all fields called `name`, in order.
-    pub fn get_all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Bytes> + 'a {
+    pub fn all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Bytes> + 'a {
         self.0.iter().filter(move |it| it.is(name)).map(|it| &it.value)
     }
 
@@ -203,7 +203,7 @@ mod tests {
     fn finds_without_case_and_keeps_the_order() {
         let headers = sample();
         assert_eq!(headers.get(b"x-A").unwrap(), "1");
-        assert_eq!(headers.get_all(b"X-a").collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(headers.all(b"X-a").collect::<Vec<_>>(), ["1", "2"]);
         assert!(headers.contains(b"ACCEPT") && !headers.contains(b"accep"));
         assert_eq!(text(&headers), "Host=h X-A=1 accept=*/* x-a=2 X_B=3");
     }

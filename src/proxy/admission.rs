@@ -194,7 +194,7 @@ fn check_framing(head: &Head) -> Result<(), Refusal> {
         return Err(Refusal { status: 400, reason: "client sent invalid method" });
     }
     let headers = &head.headers;
-    if headers.get_all(b"content-length").count() > 1 {
+    if headers.all(b"content-length").count() > 1 {
         return Err(Refusal { status: 400, reason: "client sent duplicate header line" });
     }
     if let Some(length) = headers.get(b"content-length")
@@ -222,7 +222,7 @@ fn check_framing(head: &Head) -> Result<(), Refusal> {
 
 /// The host of the absolute form, else of `Host`; empty where HTTP/1.0 has none.
 fn named_host(head: &Head, of_target: Option<Bytes>) -> Result<Bytes, Refusal> {
-    let mut fields = head.headers.get_all(b"host");
+    let mut fields = head.headers.all(b"host");
     let (first, second) = (fields.next(), fields.next());
     if second.is_some() {
         return Err(Refusal { status: 400, reason: "client sent duplicate host header" });

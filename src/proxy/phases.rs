@@ -70,7 +70,7 @@ pub(super) async fn serve(
     let mut serving = Serving { client, worker, generation, request };
     let first = admitted.refusal.map_or(Flow::Continue, Flow::Status);
     let mut flow = match first {
-        Flow::Continue => serving.from_the_start().await?,
+        Flow::Continue => serving.server_phases().await?,
         refused => refused,
     };
     loop {
@@ -95,7 +95,7 @@ pub(super) fn cut<T>(why: &'static str) -> Result<T> {
 
 impl Serving<'_> {
     /// Server rewrite, then the location's phases.
-    async fn from_the_start(&mut self) -> Result<Flow> {
+    async fn server_phases(&mut self) -> Result<Flow> {
         let server = self.request.server.get();
         let snapshot = self.request.snapshot.clone();
         let flow =
@@ -123,7 +123,7 @@ impl Serving<'_> {
         self.forget();
         let server = self.request.snapshot.server(self.request.server.get());
         self.request.location.set(server.root);
-        self.from_the_start().await
+        self.server_phases().await
     }
 
     async fn named(&mut self, name: &[u8]) -> Result<Flow> {

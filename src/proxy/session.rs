@@ -103,9 +103,8 @@ impl<'a> Client<'a> {
 
     /// Waits until the client has gone away; for ever if it stays.
     pub async fn gone(&mut self) {
-        match self.session.downstream_session.read_body_or_idle(true).await {
-            Ok(_) => std::future::pending().await,
-            Err(_) => {}
+        if self.session.downstream_session.read_body_or_idle(true).await.is_ok() {
+            std::future::pending().await
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 /// One try at one peer.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// The peer as `$upstream_addr` shows it: `127.0.0.1:8080`, `unix:/path`, or the upstream's name
-    /// when no peer was to be had.
+    /// The peer as `$upstream_addr` shows it: `127.0.0.1:8080`, `unix:/path`, or the upstream's
+    /// name when no peer was to be had.
     pub peer: Arc<str>,
     /// The status: of the response, or 502 or 504 when there was none; 0 while unknown.
     pub status: u16,

@@ -2,8 +2,8 @@
 //! [`Decision`] that logs and metrics read.
 //!
 //! A request belongs to one worker and is shared within it as `Rc<Request>`: by the proxy's phases,
-//! by running Lua, and by suspended operations. All state that changes is in cells; no borrow of one
-//! is held while Lua runs.
+//! by running Lua, and by suspended operations. All state that changes is in cells; no borrow of
+//! one is held while Lua runs.
 
 pub mod attempt;
 pub mod body;

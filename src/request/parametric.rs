@@ -18,7 +18,7 @@ impl Request {
             Var::Http(name) => put(self.headers.borrow().request_variable(name).as_deref(), out),
             Var::Cookie(name) => {
                 let headers = self.headers.borrow();
-                let fields = headers.get_all(b"cookie").map(|it| &**it);
+                let fields = headers.all(b"cookie").map(|it| &**it);
                 put(cookie::find(fields, name), out)
             }
             Var::SentHttp(name) => self.append_sent(name, out),
@@ -27,7 +27,7 @@ impl Request {
             }
             Var::UpstreamCookie(name) => {
                 let headers = self.upstream_headers.borrow();
-                let pairs = headers.get_all(b"set-cookie");
+                let pairs = headers.all(b"set-cookie");
                 let pairs = pairs.map(|it| it.split(|byte| *byte == b';').next().unwrap_or(it));
                 put(cookie::find(pairs, name), out)
             }

@@ -60,7 +60,7 @@ pub enum Op {
         replacement: Template,
         /// New arguments, when the replacement has a `?`.
         args: Option<Template>,
-        /// Keep the request's own arguments behind the new ones: unless the replacement ends in `?`.
+        /// Keep the request's own arguments behind the new ones: the replacement has no `?` last.
         keep_args: bool,
         /// Stop, redirect.
         after: AfterRewrite,

@@ -75,8 +75,8 @@ pub struct ServerNames {
 }
 
 impl ServerNames {
-    /// The server for a host (lower case, no port): exact, longest `*.x`, longest `x.*`, first regex,
-    /// default. The regex is given back so that the request can take its captures.
+    /// The server for a host (lower case, no port): exact, longest `*.x`, longest `x.*`, first
+    /// regex, default. The regex is given back so that the request can take its captures.
     pub fn find(&self, host: &[u8]) -> (ServerId, Option<&CapturingRegex>) {
         if let Some(id) = self.exact.get(host) {
             return (*id, None);

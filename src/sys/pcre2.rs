@@ -159,12 +159,12 @@ impl Code {
             unsafe { sys::pcre2_jit_compile_8(compiled.as_ptr(), sys::PCRE2_JIT_COMPLETE) };
         }
         let mut this = Self { code: compiled, group_count: 0, names: Vec::new() };
-        this.group_count = this.number_info(sys::PCRE2_INFO_CAPTURECOUNT);
+        this.group_count = this.number_of(sys::PCRE2_INFO_CAPTURECOUNT);
         this.names = this.read_names();
         Ok(this)
     }
 
-    fn number_info(&self, what: u32) -> usize {
+    fn number_of(&self, what: u32) -> usize {
         let mut value: u32 = 0;
         // SAFETY: only items whose type is uint32_t are asked for; value is one.
         unsafe {
@@ -174,8 +174,8 @@ impl Code {
     }
 
     fn read_names(&self) -> Vec<(Box<[u8]>, usize)> {
-        let count = self.number_info(sys::PCRE2_INFO_NAMECOUNT);
-        let entry_size = self.number_info(sys::PCRE2_INFO_NAMEENTRYSIZE);
+        let count = self.number_of(sys::PCRE2_INFO_NAMECOUNT);
+        let entry_size = self.number_of(sys::PCRE2_INFO_NAMEENTRYSIZE);
         if count == 0 || entry_size == 0 {
             return Vec::new();
         }

@@ -22,7 +22,9 @@ macro_rules! builtins {
 
             /// Whether `set` and `ngx.var` may assign it.
             pub fn is_writable(self) -> bool {
-                match self { $(Self::$variant => false $(|| stringify!($writable) == "writable")?,)* }
+                match self {
+                    $(Self::$variant => false $(|| stringify!($writable) == "writable")?,)*
+                }
             }
 
             /// All of them, with a line of documentation each.

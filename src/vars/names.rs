@@ -30,6 +30,19 @@ pub enum Var {
     Split(u16, u16),
 }
 
+/// How a variable is made of what follows its prefix.
+type Make = fn(Box<[u8]>) -> Var;
+
+/// Variables with a parameter in their name.
+const PARAMETRIC: [(&[u8], Make); 6] = [
+    (b"http_", Var::Http),
+    (b"arg_", Var::Arg),
+    (b"cookie_", Var::Cookie),
+    (b"sent_http_", Var::SentHttp),
+    (b"upstream_http_", Var::UpstreamHttp),
+    (b"upstream_cookie_", Var::UpstreamCookie),
+];
+
 /// The names that one configuration declares.
 #[derive(Debug, Default)]
 pub struct Names {
@@ -104,17 +117,9 @@ impl Names {
         if let Some(builtin) = Builtin::from_name(name) {
             return Some(Var::Builtin(builtin));
         }
-        let parametric: [(&[u8], fn(Box<[u8]>) -> Var); 6] = [
-            (b"http_", Var::Http),
-            (b"arg_", Var::Arg),
-            (b"cookie_", Var::Cookie),
-            (b"sent_http_", Var::SentHttp),
-            (b"upstream_http_", Var::UpstreamHttp),
-            (b"upstream_cookie_", Var::UpstreamCookie),
-        ];
-        parametric
-            .into_iter()
-            .find_map(|(prefix, make)| name.strip_prefix(prefix).map(|rest| make(rest.into())))
+        PARAMETRIC
+            .iter()
+            .find_map(|(prefix, make)| name.strip_prefix(*prefix).map(|rest| make(rest.into())))
     }
 
     /// Whether `name` was declared by `set` or a named capture.

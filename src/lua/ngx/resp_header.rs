@@ -198,7 +198,7 @@ fn values_of(head: &ResponseHead, name: &[u8]) -> Vec<Bytes> {
             time.map(|it| Bytes::from(clock::http_date_of(it))).into_iter().collect()
         }
         b"location" if head.location.is_some() => head.location.iter().cloned().collect(),
-        _ => head.headers.get_all(name).take(MAX_VALUES).cloned().collect(),
+        _ => head.headers.all(name).take(MAX_VALUES).cloned().collect(),
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 impl Build<'_> {
-    /// Compiles a `proxy_pass`; an address that no `upstream` block names gets an implicit upstream.
+    /// Compiles a `proxy_pass`; an address that no `upstream` block names is an implicit upstream.
     pub(super) fn proxy_pass(&mut self, pass: &model::ProxyPass) -> Arc<ProxyTarget> {
         let kind = if has_variables(&pass.url) {
             TargetKind::Variable(self.template(&pass.url, &pass.at))
