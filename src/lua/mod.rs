@@ -14,6 +14,7 @@ pub mod host;
 pub mod ngx;
 pub mod open;
 pub mod outcome;
+pub mod patterns;
 pub mod phase;
 pub mod report;
 pub mod run;

@@ -10,6 +10,7 @@ use crate::lua::host::Host;
 use crate::lua::ngx::state::PerVm;
 use crate::lua::outcome::Op;
 use crate::lua::outcome::Outcome;
+use crate::lua::patterns::Patterns;
 use crate::lua::phase::Phase;
 use crate::lua::timer::Timers;
 use crate::request::Request;
@@ -47,6 +48,10 @@ pub struct Options {
     pub max_pending_timers: usize,
     /// `lua_max_running_timers`.
     pub max_running_timers: usize,
+    /// `lua_regex_cache_max_entries`.
+    pub regex_cache_max_entries: usize,
+    /// `lua_regex_match_limit`; 0 is the engine's.
+    pub regex_match_limit: u32,
     /// `lua_code_cache`: off rereads files for each request.
     pub code_cache: bool,
     /// The shared dictionaries (`ngx.shared`).
@@ -68,6 +73,8 @@ impl Default for Options {
             worker_count: 1,
             max_pending_timers: 1024,
             max_running_timers: 256,
+            regex_cache_max_entries: 1024,
+            regex_match_limit: 0,
             code_cache: true,
             dicts: Dicts::default(),
             random_seed: rand::random(),
@@ -120,6 +127,7 @@ pub struct Vm {
     timers: Timers,
     host: OnceCell<Rc<dyn Host>>,
     tostring: OnceCell<Anchor>,
+    patterns: Patterns,
     api: PerVm,
 }
 
@@ -135,6 +143,7 @@ impl Vm {
         Self {
             state,
             this,
+            patterns: Patterns::new(options.regex_cache_max_entries, options.regex_match_limit),
             timers: Timers::new(options.max_pending_timers, options.max_running_timers),
             options,
             frame: RefCell::new(Frame::new(None, Phase::Init, None)),
@@ -185,6 +194,11 @@ impl Vm {
     /// What API functions keep between calls.
     pub(in crate::lua) fn api(&self) -> &PerVm {
         &self.api
+    }
+
+    /// The compiled patterns of `ngx.re`.
+    pub(in crate::lua) fn patterns(&self) -> &Patterns {
+        &self.patterns
     }
 
     /// Bytes that Lua holds.

@@ -51,6 +51,10 @@ fn options(model: &Model, prefix: &Path, worker: Option<usize>, workers: usize) 
         worker_count: workers,
         max_pending_timers: lua.max_pending_timers.unwrap_or(default.max_pending_timers),
         max_running_timers: lua.max_running_timers.unwrap_or(default.max_running_timers),
+        regex_cache_max_entries: lua
+            .regex_cache_max_entries
+            .unwrap_or(default.regex_cache_max_entries),
+        regex_match_limit: lua.regex_match_limit.unwrap_or(default.regex_match_limit),
         code_cache: cached.unwrap_or(default.code_cache),
         ..default
     }

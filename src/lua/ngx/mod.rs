@@ -18,6 +18,7 @@ pub mod names;
 pub mod number;
 pub mod output;
 pub mod phase;
+pub mod re;
 pub mod req_body;
 pub mod req_header;
 pub mod req_uri;
@@ -49,6 +50,8 @@ pub const LIBRARIES: &[Library] = &[
     magic::SETTERS,
     output::NGX,
     phase::NGX,
+    re::NATIVE,
+    re::NGX_RE,
     req_body::REQ,
     req_header::NATIVE,
     req_header::REQ,
@@ -68,6 +71,7 @@ pub const LIBRARIES: &[Library] = &[
 /// functions as arguments.
 pub const PRELUDES: &[(&str, &str)] = &[
     ("coroutine", include_str!("../prelude/coroutine.lua")),
+    ("re", include_str!("../prelude/re.lua")),
     ("request", include_str!("../prelude/request.lua")),
     ("_G write guard", include_str!("../prelude/write_guard.lua")),
 ];

@@ -1,0 +1,65 @@
+//! The compiled patterns of one VM, for `ngx.re`.
+
+use crate::regex::cache::Cache;
+use crate::regex::options::Options;
+use crate::regex::program::Program;
+use crate::regex::substitute::Template;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Patterns without the option `o` are remembered too, for a loop's sake; so many of them.
+const MAX_TRANSIENT: usize = 64;
+
+/// Caches by option letters and pattern.
+#[derive(Debug)]
+pub struct Patterns {
+    kept: RefCell<Cache<Program>>,
+    transient: RefCell<Cache<Program>>,
+    templates: RefCell<Cache<Template>>,
+    match_limit: u32,
+}
+
+impl Patterns {
+    /// For `lua_regex_cache_max_entries` and `lua_regex_match_limit`.
+    pub fn new(max_entries: usize, match_limit: u32) -> Self {
+        Self {
+            kept: RefCell::new(Cache::new(max_entries)),
+            transient: RefCell::new(Cache::new(MAX_TRANSIENT)),
+            templates: RefCell::new(Cache::new(max_entries)),
+            match_limit,
+        }
+    }
+
+    /// The compiled `pattern` for the option `letters`, which were read into `options`.
+    ///
+    /// # Errors
+    /// OpenResty's text on what is wrong with the pattern.
+    pub fn program(
+        &self,
+        letters: &[u8],
+        options: Options,
+        pattern: &[u8],
+    ) -> Result<Rc<Program>, String> {
+        let cache = if options.once { &self.kept } else { &self.transient };
+        if let Some(known) = cache.borrow_mut().get(letters, pattern) {
+            return Ok(known);
+        }
+        let program = Program::compile(pattern, options, self.match_limit);
+        let program = Rc::new(program.map_err(|error| error.to_string())?);
+        cache.borrow_mut().insert(letters, pattern, Rc::clone(&program));
+        Ok(program)
+    }
+
+    /// The template that `text` spells.
+    ///
+    /// # Errors
+    /// OpenResty's text on a bad one.
+    pub fn template(&self, text: &[u8]) -> Result<Rc<Template>, String> {
+        if let Some(known) = self.templates.borrow_mut().get(b"", text) {
+            return Ok(known);
+        }
+        let template = Rc::new(Template::compile(text).map_err(|error| error.to_string())?);
+        self.templates.borrow_mut().insert(b"", text, Rc::clone(&template));
+        Ok(template)
+    }
+}
