@@ -74,12 +74,11 @@ struct Inline {
 /// file as it was opened; its last part is shown, and what is too long is cut at its beginning.
 pub fn inline_name(directive: &str, file: &Path, line: u32) -> String {
     let shown = file.to_string_lossy();
-    let shown = match shown.rsplit_once('/') {
-        Some((folders, name)) => match folders.rsplit_once("/conf") {
-            Some((_, "")) | None => name.to_owned(),
-            Some((_, deeper)) => format!("{}/{name}", deeper.trim_start_matches('/')),
-        },
-        None => shown.into_owned(),
+    let shown = match shown.rsplit_once("conf/") {
+        // Relative to the configuration's folder.
+        Some((before, inner)) if before.is_empty() || before.ends_with('/') => inner.to_owned(),
+        _ if shown.starts_with('/') => shown.rsplit('/').next().unwrap_or_default().to_owned(),
+        _ => shown.into_owned(),
     };
     let room = MAX_NAME - 1 - directive.len() - format!("(:{line})").len();
     if shown.len() <= room {
@@ -164,5 +163,71 @@ fn system_text(error: &std::io::Error) -> String {
     match text.split_once(" (os error") {
         Some((words, _)) => words.to_owned(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lua::fixture::block_on;
+    use crate::lua::fixture::global;
+    use crate::lua::fixture::vm_with;
+    use crate::lua::outcome::Step;
+    use crate::lua::phase::Phase;
+
+    #[test]
+    fn chunks_are_named_as_openresty_names_them() {
+        let name = |file: &str| inline_name("content_by_lua", Path::new(file), 40);
+        assert_eq!(name("/srv/conf/nginx.conf"), "=content_by_lua(nginx.conf:40)");
+        assert_eq!(name("nginx.conf"), "=content_by_lua(nginx.conf:40)");
+        assert_eq!(name("/srv/conf/sub/inc.conf"), "=content_by_lua(sub/inc.conf:40)");
+        assert_eq!(name("sub/inc.conf"), "=content_by_lua(sub/inc.conf:40)");
+        assert_eq!(name("/elsewhere/x.conf"), "=content_by_lua(x.conf:40)");
+        let long = name(&format!("/srv/conf/{}/end.conf", "a".repeat(80)));
+        assert!(
+            long.starts_with("=content_by_lua(...a") && long.ends_with("a/end.conf:40)"),
+            "{long}"
+        );
+        assert_eq!(long.len(), MAX_NAME);
+    }
+
+    #[test]
+    fn files_are_loaded_once_or_reread_and_their_faults_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.lua");
+        let run = |code_cache| {
+            let vm = vm_with(|options| options.code_cache = code_cache);
+            let once = || {
+                let handler = vm.file(&path).unwrap();
+                let mut run = vm.run(&handler, None, Phase::Content);
+                assert!(matches!(block_on(run.next()), Step::Done(Ok(_))));
+                global(&vm, "rawget(_G, 'OUT')")
+            };
+            std::fs::write(&path, "#!/usr/bin/lua\nrawset(_G, 'OUT', 1) do return end").unwrap();
+            let first = once();
+            std::fs::write(&path, "rawset(_G, 'OUT', 2)").unwrap();
+            (first, once())
+        };
+        assert_eq!(run(true), ("1".to_owned(), "1".to_owned()));
+        assert_eq!(run(false), ("1".to_owned(), "2".to_owned()));
+
+        let vm = vm_with(|_| {});
+        let shown = path.display();
+        std::fs::write(&path, "local x = 1\nfoo(\n").unwrap();
+        let text = vm.file(&path).unwrap_err().to_string();
+        assert_eq!(
+            text,
+            format!(
+                "failed to load external Lua file \"{shown}\": {shown}:3: unexpected symbol \
+                 near '<eof>'"
+            )
+        );
+        let error = vm.file(Path::new("/nosuch.lua")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failed to load external Lua file \"/nosuch.lua\": cannot open /nosuch.lua: \
+             No such file or directory"
+        );
+        assert!(matches!(error, LoadError::Open { missing: true, .. }));
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod budget;
 pub mod chunk;
+pub mod cjson;
 pub mod ffi;
 #[cfg(test)]
 mod fixture;

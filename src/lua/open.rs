@@ -171,3 +171,52 @@ fn seed_random(vm: &Rc<Vm>, globals: &Table<'_>) {
     thread.call(vm.state(), 1, 0);
     vm.recycle(thread);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::search_path;
+    use crate::lua::fixture::eval;
+
+    #[test]
+    fn the_search_path_is_read_as_openresty_reads_it() {
+        assert_eq!(search_path("$prefix/?.lua;;", "./?.lua", "/srv"), "/srv/?.lua;./?.lua");
+        assert_eq!(search_path(";;${prefix}/?.lua", "d", "/srv"), "d;/srv/?.lua");
+        assert_eq!(search_path("a;b", "d", "/srv"), "a;b");
+    }
+
+    #[test]
+    fn what_openresty_brings_can_be_required() {
+        let cases = [
+            ("return require('ngx') == ngx, require('resty.core').version", "true | 0.1.25"),
+            ("return #require('resty.core.base').new_tab(3, 0)", "0"),
+            ("return pcall(require('resty.core.base').allows_subsystem, 'http')", "true"),
+            ("return require('table.nkeys')({1, a = 2}), table.isempty({})", "2 | true"),
+            (
+                "return table.isarray({1, 2}), table.isarray({a = 1}), table.isarray({})",
+                "true | false | true",
+            ),
+            (
+                "local t = {1, x = {}} local c = table.clone(t) return c[1], c.x == t.x, c ~= t",
+                "1 | true | true",
+            ),
+            ("return #require('table.new')(4, 0), table.clear ~= nil", "0 | true"),
+            (
+                "return require('ngx.base64').encode_base64url('a?>'), \
+                 require('ngx.base64').decode_base64url('YT8-')",
+                "YT8- | a?>",
+            ),
+            ("return require('ngx.base64').decode_base64url('Y')", "nil | invalid input"),
+            ("return table.concat(require('ngx.re').split('a,b;c', '[,;]'), '|')", "a|b|c"),
+            (
+                "return table.concat(require('ngx.re').split('a,b,c', ',', nil, nil, 2), '|')",
+                "a|b,c",
+            ),
+            ("return table.concat(require('ngx.re').split('abc', ''), '|')", "a|b|c"),
+            ("return table.concat(require('ngx.re').split('a1b', '([0-9])'), '|')", "a|1|b"),
+            ("return require('ngx.process').type()", "worker"),
+        ];
+        for (code, expected) in cases {
+            assert_eq!(eval(code), expected, "{code}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 use crate::lua::budget::Budget;
 use crate::lua::chunk::Chunks;
+use crate::lua::cjson::Instances;
 use crate::lua::ffi::heap::State;
 use crate::lua::ffi::stack::Anchor;
 use crate::lua::ffi::thread::Thread;
@@ -128,6 +129,7 @@ pub struct Vm {
     host: OnceCell<Rc<dyn Host>>,
     tostring: OnceCell<Anchor>,
     patterns: Patterns,
+    cjson: Instances,
     api: PerVm,
 }
 
@@ -143,6 +145,7 @@ impl Vm {
         Self {
             state,
             this,
+            cjson: Instances::default(),
             patterns: Patterns::new(options.regex_cache_max_entries, options.regex_match_limit),
             timers: Timers::new(options.max_pending_timers, options.max_running_timers),
             options,
@@ -194,6 +197,11 @@ impl Vm {
     /// What API functions keep between calls.
     pub(in crate::lua) fn api(&self) -> &PerVm {
         &self.api
+    }
+
+    /// The instances of `cjson`.
+    pub(in crate::lua) fn cjson(&self) -> &Instances {
+        &self.cjson
     }
 
     /// The compiled patterns of `ngx.re`.

@@ -107,6 +107,12 @@ impl<'a> Call<'a> {
         self.vm.request().ok_or(ApiError::from("no request found"))
     }
 
+    /// The number that the function was bound to; 0 for most.
+    pub fn bound(&self) -> usize {
+        // SAFETY: an upvalue that is not there reads as null.
+        unsafe { raw::lua_touserdata(self.stack.raw(), raw::lua_upvalueindex(3)) as usize }
+    }
+
     /// How many arguments were given.
     pub fn count(&self) -> usize {
         self.count as usize

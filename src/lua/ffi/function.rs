@@ -84,6 +84,15 @@ pub fn push_function(stack: &Stack<'_>, vm: &Vm, function: &'static Function) {
     unsafe { raw::lua_pushcclosure(stack.raw(), trampoline, 2) }
 }
 
+/// The same, bound to a number of its own that `Call::bound` gives.
+pub fn push_bound(stack: &Stack<'_>, vm: &Vm, function: &'static Function, number: usize) {
+    stack.push_light(std::ptr::from_ref(vm) as usize);
+    stack.push_light(std::ptr::from_ref(function) as usize);
+    stack.push_light(number);
+    // SAFETY: the three upvalues are on top; `trampoline` knows two, `Call::bound` the third.
+    unsafe { raw::lua_pushcclosure(stack.raw(), trampoline, 3) }
+}
+
 /// How a call ends, once no Rust value is left that would need dropping.
 enum End {
     Values(c_int),

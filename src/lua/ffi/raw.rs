@@ -48,9 +48,6 @@ unsafe extern "C-unwind" {
     /// Pushes `table[n]`.
     #[link_name = "lua_rawgeti"]
     pub fn rawgeti(state: *mut lua_State, index: c_int, n: c_int);
-    /// `table[n] = top`, popped.
-    #[link_name = "lua_rawseti"]
-    pub fn rawseti(state: *mut lua_State, index: c_int, n: c_int);
     /// The number at `index`; `is_number` tells whether there is one.
     #[link_name = "lua_tonumberx"]
     pub fn tonumberx(state: *mut lua_State, index: c_int, is_number: *mut c_int) -> f64;

@@ -211,6 +211,15 @@ impl<'a> Stack<'a> {
         }
     }
 
+    /// Pops the loop slots from `slot` on, if the visitor left nothing above the last of them that
+    /// somebody may still hold.
+    fn drop_from(&self, slot: c_int) {
+        if self.top() <= slot + 1 {
+            // SAFETY: the slots are the loop's own, whose borrows have ended.
+            unsafe { raw::lua_settop(self.raw, slot - 1) };
+        }
+    }
+
     /// Puts the value on top into `index`, popping it.
     pub(in crate::lua::ffi) fn replace(&self, index: c_int) {
         // SAFETY: the callers in this module give slots of their own.
@@ -297,13 +306,38 @@ impl<'a> Table<'a> {
             // SAFETY: a table is at `index`; the key came from it (or is nil to begin with), so
             // that `lua_next` finds it again: `visit` may clear or set fields that exist.
             if unsafe { raw::lua_next(stack.raw, self.index) } == 0 {
-                return;
+                break;
             }
             stack.replace(value);
             stack.replace(key);
             if !visit(stack.value(key), stack.value(value)) {
-                return;
+                break;
             }
+        }
+        stack.drop_from(key);
+    }
+
+    /// Gives the table the metatable on top of the stack, popping it.
+    ///
+    /// # Panics
+    /// When there is no table on top.
+    pub fn take_metatable(&self) {
+        assert!(self.stack.kind(-1) == Kind::Table, "a metatable is a table");
+        // SAFETY: a table is on top and at `index`.
+        unsafe { raw::lua_setmetatable(self.stack.raw, self.index) };
+    }
+
+    /// What tells its metatable from others; 0 without one.
+    pub fn metatable_address(&self) -> usize {
+        self.stack.reserve(1);
+        // SAFETY: a table is at `index`; what is pushed is popped again.
+        unsafe {
+            if raw::lua_getmetatable(self.stack.raw, self.index) == 0 {
+                return 0;
+            }
+            let address = raw::lua_topointer(self.stack.raw, -1) as usize;
+            raw::lua_settop(self.stack.raw, -2);
+            address
         }
     }
 

@@ -173,7 +173,8 @@ mod tests {
                 "16 | 20 | 20",
             ),
             (
-                "return ngx.encode_base64(ngx.hmac_sha1('thisisverysecretstuff', 'some string we want to sign'))",
+                "return ngx.encode_base64(ngx.hmac_sha1('thisisverysecretstuff', 'some string \
+                 we want to sign'))",
                 "R/pvxzHC4NLtj7S+kXFg/NePTmk=",
             ),
             ("return pcall(ngx.hmac_sha1)", "false | expecting 2 arguments, but got 0"),
@@ -182,11 +183,13 @@ mod tests {
             ("return ngx.encode_base64('a'), ngx.encode_base64('a', true)", "YQ== | YQ"),
             ("return pcall(ngx.encode_base64, 'a', 1)", "false | boolean argument only"),
             (
-                "return ngx.decode_base64('YQ=='), ngx.decode_base64('YQ'), ngx.decode_base64('YR')",
+                "return ngx.decode_base64('YQ=='), ngx.decode_base64('YQ'), \
+                 ngx.decode_base64('YR')",
                 "a | a | a",
             ),
             (
-                "return ngx.decode_base64('Y'), ngx.decode_base64('Y!Q='), ngx.decode_base64('YQ=!')",
+                "return ngx.decode_base64('Y'), ngx.decode_base64('Y!Q='), \
+                 ngx.decode_base64('YQ=!')",
                 "nil | nil | a",
             ),
             ("return pcall(ngx.decode_base64, 1)", "false | string argument only"),

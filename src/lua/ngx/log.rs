@@ -24,6 +24,30 @@ functions! {
     }
 }
 
+functions! {
+    /// For `ngx.errlog`.
+    pub NATIVE "native" {
+        raw_log: ANY => raw_log,
+        log_level: ANY => log_level,
+    }
+}
+
+/// `raw_log(level, message)`: without prefix.
+fn raw_log(call: &Call<'_>) -> ApiResult {
+    let Value::Number(number) = call.value(1) else { return Err("bad log level".into()) };
+    let level = Level::from_number(number as u8).ok_or(ApiError::from("bad log level"))?;
+    if call.vm().logs(level) {
+        call.vm().log(level, call.tostring(2)?);
+    }
+    call.reply(())
+}
+
+/// The least grave level that is written now.
+fn log_level(call: &Call<'_>) -> ApiResult {
+    let level = Level::ALL.into_iter().rev().find(|&level| call.vm().logs(level));
+    call.reply(level.map(|level| level as i32))
+}
+
 /// `ngx.log(level, …)`.
 fn log(call: &Call<'_>) -> ApiResult {
     let number = call.integer(1)?;

@@ -33,6 +33,7 @@ pub mod timer;
 pub mod var;
 pub mod worker;
 
+use crate::lua::cjson;
 use crate::lua::ffi::function::Library;
 
 /// Everything that Lua can call, by the table that it is in.
@@ -40,11 +41,13 @@ pub const LIBRARIES: &[Library] = &[
     arg::NATIVE,
     args::NGX,
     balancer::NATIVE,
+    cjson::NATIVE,
     digest::BASE64URL,
     digest::NGX,
     exit::NGX,
     internal::NATIVE,
     log::GLOBALS,
+    log::NATIVE,
     log::NGX,
     magic::GETTERS,
     magic::SETTERS,
@@ -71,6 +74,7 @@ pub const LIBRARIES: &[Library] = &[
 /// functions as arguments.
 pub const PRELUDES: &[(&str, &str)] = &[
     ("coroutine", include_str!("../prelude/coroutine.lua")),
+    ("modules", include_str!("../prelude/modules.lua")),
     ("re", include_str!("../prelude/re.lua")),
     ("request", include_str!("../prelude/request.lua")),
     ("_G write guard", include_str!("../prelude/write_guard.lua")),

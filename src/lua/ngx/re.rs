@@ -238,7 +238,8 @@ mod tests {
             ),
             (r"local m = ngx.re.match('ab', '(?<n>a)(?<n>b)', 'D') return m.n[1], m.n[2]", "a | b"),
             (
-                r"local c = {pos = 3} local m = ngx.re.match('1, 2', '[0-9]', '', c) return m[0], c.pos",
+                r"local c = {pos = 3} local m = ngx.re.match('1, 2', '[0-9]', '', c)
+                   return m[0], c.pos",
                 "2 | 5",
             ),
             (r"local t = {} ngx.re.match('x', 'x', '', nil, t) return t[0]", "x"),
@@ -270,13 +271,15 @@ mod tests {
                 "nil | nil | failed to compile the replacement template",
             ),
             (
-                r"return ngx.re.gsub('a1b2', '[0-9]', function(m) ngx.sleep(0) return '<' .. m[0] .. '>' end, 'i')",
+                r"return ngx.re.gsub('a1b2', '[0-9]', function(m) ngx.sleep(0)
+                   return '<' .. m[0] .. '>' end, 'i')",
                 "a<1>b<2> | 2",
             ),
             (r"return ngx.re.gsub('ab', '', function(m) return '-' end)", "-a-b- | 3"),
             (r"return ngx.re.sub('ab', 'b', function(m) return 7 end)", "a7 | 1"),
             (
-                r"local s = '' for m in ngx.re.gmatch('a1b22', '([a-z])([0-9]+)', 'o') do s = s .. m[1] .. '=' .. m[2] .. ';' end return s",
+                r"local s = '' for m in ngx.re.gmatch('a1b22', '([a-z])([0-9]+)', 'o') do
+                   s = s .. m[1] .. '=' .. m[2] .. ';' end return s",
                 "a=1;b=22;",
             ),
             (r"local n = 0 for m in ngx.re.gmatch('ab', '') do n = n + 1 end return n", "3"),

@@ -1,0 +1,232 @@
+-- The modules that OpenResty brings with it, under the names by which libraries require them.
+local ngx, native = ...
+local preload, loaded = package.preload, package.loaded
+
+local function provide(name, make)
+    preload[name] = make
+end
+
+loaded.ngx = ngx
+
+local cjson
+provide("cjson", function()
+    cjson = cjson or native.cjson_new()
+    return cjson
+end)
+provide("cjson.safe", function()
+    return native.cjson_new(true)
+end)
+
+-- table.*: those that OpenResty's LuaJIT has and LuaJIT has not.
+local next, type, pairs, floor = next, type, pairs, math.floor
+local table = table
+table.new = require "table.new"
+table.clear = require "table.clear"
+
+function table.nkeys(t)
+    local n = 0
+    for _ in next, t do
+        n = n + 1
+    end
+    return n
+end
+
+function table.isempty(t)
+    return next(t) == nil
+end
+
+function table.isarray(t)
+    for k in next, t do
+        if type(k) ~= "number" or k < 1 or floor(k) ~= k then
+            return false
+        end
+    end
+    return true
+end
+
+function table.clone(t)
+    local copy = {}
+    for k, v in next, t do
+        copy[k] = v
+    end
+    return copy
+end
+
+for _, name in pairs { "nkeys", "isempty", "isarray", "clone" } do
+    local f = table[name]
+    provide("table." .. name, function()
+        return f
+    end)
+end
+
+-- lua-resty-core: what it does is native here; libraries require its parts and read a few fields.
+local string_size = 4096
+local base = {
+    version = "0.1.25",
+    new_tab = table.new,
+    clear_tab = table.clear,
+    nkeys = table.nkeys,
+    get_request = function()
+        local phase = ngx.get_phase()
+        if phase == "init" then
+            return nil
+        end
+        return ngx
+    end,
+    get_errmsg_ptr = function()
+        return require("ffi").new("char *[1]")
+    end,
+    get_size_ptr = function()
+        return require("ffi").new("size_t[1]")
+    end,
+    get_string_buf_size = function()
+        return string_size
+    end,
+    set_string_buf_size = function(size)
+        string_size = size
+    end,
+    get_string_buf = function(size)
+        return require("ffi").new("unsigned char[?]", size > string_size and size or string_size)
+    end,
+    allows_subsystem = function(...)
+        for _, subsystem in pairs { ... } do
+            if subsystem == "http" then
+                return
+            end
+        end
+        error("unsupported subsystem: http", 2)
+    end,
+    ref_in_table = function(tb, key)
+        if key == nil then
+            return -1
+        end
+        local ref = #tb + 1
+        tb[ref] = key
+        return ref
+    end,
+    FFI_OK = 0,
+    FFI_NO_REQ_CTX = -100,
+    FFI_BAD_CONTEXT = -101,
+    FFI_ERROR = -1,
+    FFI_AGAIN = -2,
+    FFI_BUSY = -3,
+    FFI_DONE = -4,
+    FFI_DECLINED = -5,
+    FFI_ABORT = -6,
+}
+
+provide("resty.core.base", function()
+    return base
+end)
+provide("resty.core", function()
+    return { version = base.version }
+end)
+for _, part in pairs {
+    "base64", "ctx", "exit", "hash", "misc", "ndk", "phase", "request", "response", "regex",
+    "shdict", "socket", "time", "uri", "utils", "var", "worker", "param",
+} do
+    provide("resty.core." .. part, function()
+        return { version = base.version }
+    end)
+end
+
+provide("ngx.base64", function()
+    return {
+        _VERSION = base.version,
+        encode_base64url = native.encode_base64url,
+        decode_base64url = native.decode_base64url,
+    }
+end)
+
+provide("ngx.process", function()
+    return {
+        version = base.version,
+        type = function()
+            return ngx.get_phase() == "init" and "master" or "worker"
+        end,
+        get_master_pid = function()
+            return ngx.worker.pid()
+        end,
+        enable_privileged_agent = function()
+            return nil, "no privileged agent: all workers are threads of one process"
+        end,
+    }
+end)
+
+provide("ngx.errlog", function()
+    return {
+        version = base.version,
+        raw_log = native.raw_log,
+        get_sys_filter_level = native.log_level,
+    }
+end)
+
+-- ngx.re: split(subj, regex, opts, ctx, max, res) and opt.
+provide("ngx.re", function()
+    local exec = native.re.exec
+    local sub = string.sub
+
+    -- Where the fields of `subj` end and what was captured between them, appended to `res`.
+    local function fields(subj, regex, opts, from, max, res)
+        local n, copied, pos = 0, from, from
+        while pos < #subj and not (max > 0 and n + 1 >= max) do
+            local captures, first, last = exec(subj, regex, opts, pos)
+            if not captures then
+                if first then
+                    return nil, first
+                end
+                break
+            end
+            if first == last then
+                -- An empty match splits between characters.
+                first, last = first + 1, last + 1
+                if first >= #subj then
+                    break
+                end
+            end
+            n = n + 1
+            res[#res + 1] = sub(subj, copied + 1, first)
+            for i = 1, #captures do
+                if captures[i] then
+                    res[#res + 1] = captures[i]
+                end
+            end
+            copied, pos = last, last
+        end
+        res[#res + 1] = sub(subj, copied + 1)
+        return res
+    end
+
+    local function split(subj, regex, opts, ctx, max, res)
+        subj = tostring(subj)
+        local from = ctx and ctx.pos and ctx.pos > 0 and ctx.pos - 1 or 0
+        local out, err = fields(subj, regex, opts, from, max or 0, {})
+        if not out then
+            return nil, err
+        end
+        -- Trailing empty fields are left out, as Perl's split does.
+        if not max or max <= 0 then
+            while out[#out] == "" do
+                out[#out] = nil
+            end
+        end
+        if not res then
+            return out
+        end
+        for i = 1, #out do
+            res[i] = out[i]
+        end
+        res[#out + 1] = nil
+        return res
+    end
+
+    return {
+        version = base.version,
+        split = split,
+        opt = function(name)
+            if name ~= "jit_stack_size" then
+                error("unrecognized option name", 2)
+            end
+        end,
+    }
+end)
