@@ -3,6 +3,7 @@
 use crate::harness::client::get;
 use crate::harness::origin::Origin;
 use crate::harness::server::{Kind, Setup};
+use crate::harness::settles;
 
 #[test]
 fn requests_are_counted_by_what_they_were() {
@@ -18,25 +19,26 @@ fn requests_are_counted_by_what_they_were() {
         assert_eq!(get(server.port(), "/").status(), 200);
     }
     get(server.port(), "/404");
-    for text in [get(server.named_port("ADMIN"), "/metrics"), get(server.port(), "/metrics")] {
-        assert_eq!(text.status(), 200);
-        let kind = text.header("content-type").unwrap_or_default().to_owned();
+    for (port, uri) in [(server.named_port("ADMIN"), "/metrics"), (server.port(), "/metrics")] {
+        let answer = get(port, uri);
+        assert_eq!(answer.status(), 200);
+        let kind = answer.header("content-type").unwrap_or_default();
         assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
-        let text = text.text();
-        let counts: Vec<&str> = text
-            .lines()
-            .filter(|it| it.starts_with("http_request_duration_seconds_count{"))
-            .collect();
-        let of = |parts: &[&str]| {
-            let line = counts.iter().find(|it| parts.iter().all(|part| it.contains(part)));
-            line.and_then(|it| it.rsplit(' ').next()).map(str::to_owned)
-        };
+        assert!(answer.text().contains("le=\"2\"}"), "an edge at exactly two seconds");
         let proxied = ["server=\"shop\"", "location=\"/\"", "upstream=\"canary\"", "=\"2xx\""];
-        assert_eq!(of(&proxied).as_deref(), Some("3"), "{counts:#?}");
-        assert_eq!(of(&["location=\"/404\"", "=\"4xx\""]).as_deref(), Some("1"), "{counts:#?}");
-        assert!(text.contains("le=\"2\"}"), "an edge at exactly two seconds");
-        assert!(text.contains("canary_version="));
+        settles("proxied requests", Some(3), || count(port, uri, &proxied));
+        let local = ["location=\"/404\"", "upstream=\"\"", "canary_version=", "=\"4xx\""];
+        settles("requests served here", Some(1), || count(port, uri, &local));
     }
+}
+
+/// The requests of the series that has all these labels.
+fn count(port: u16, uri: &str, labels: &[&str]) -> Option<u64> {
+    let text = get(port, uri).text();
+    let mut counts =
+        text.lines().filter(|it| it.starts_with("http_request_duration_seconds_count{"));
+    let line = counts.find(|it| labels.iter().all(|label| it.contains(label)))?;
+    line.rsplit(' ').next()?.parse().ok()
 }
 
 #[test]

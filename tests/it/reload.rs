@@ -163,7 +163,7 @@ fn shared_dictionaries_and_counters_outlive_a_reload() {
     let conf = |label: &str| {
         format!(
             "http {{ lua_shared_dict d 100k; server {{ listen 127.0.0.1:$PORT;\n\
-             location / {{ content_by_lua_block {{ ngx.print(\"{label} \", ngx.shared.d:incr(\"n\", 1, 0)) }} }}\n\
+             location / {{ content_by_lua_block {{ ngx.print(\"{label} \", (ngx.shared.d:incr(\"n\", 1, 0))) }} }}\n\
              location /label {{ return 200 {label}; }} }} }}"
         )
     };
