@@ -3,6 +3,7 @@
 //! This is the seam to the upstream: connections, pools and HTTP framing are pingora's
 //! (`pingora_core::connectors`); phases, retries and the client's side know nothing of them.
 
+use super::pool::History;
 use super::upstream_request;
 use super::worker::WorkerState;
 use crate::clock;
@@ -10,13 +11,14 @@ use crate::http::headers::Headers;
 use crate::request::{Body, Request};
 use crate::snapshot::conf::ProxyConf;
 use crate::upstream::retry::Fault;
-use crate::upstream::{Group, Peer, PeerAddr};
+use crate::upstream::{Group, Keepalive, Peer, PeerAddr};
 use bytes::Bytes;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::http::v1::client::HttpSession as Http1Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{ErrorSource, ErrorType};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
@@ -34,8 +36,9 @@ pub(super) struct Response {
 /// A connection to a peer, with a response to be read from it.
 pub(super) struct Upstream {
     session: HttpSession,
-    peer: HttpPeer,
-    keep_ms: Option<u64>,
+    history: History,
+    upstream: Arc<str>,
+    keepalive: Keepalive,
     read_timeout: Duration,
     /// Bytes of the response's head.
     pub head_length: u64,
@@ -81,10 +84,17 @@ pub(super) async fn attempt(
     timeouts: Timeouts,
     head: RequestHeader,
 ) -> Result<Response, Failed> {
-    let target = address(group, peer, timeouts).map_err(|error| connecting(&error))?;
-    let connector = &worker.connector;
-    let (mut session, reused) =
-        connector.get_http_session(&target).await.map_err(|error| connecting(&error))?;
+    let target = address(peer, timeouts).map_err(|error| connecting(&error))?;
+    let kept = worker.pool.take(&group.name, &peer.address);
+    let reused = kept.is_some();
+    let (stream, history) = match kept {
+        Some(kept) => kept,
+        None => {
+            let stream = worker.connector.new_stream(&target).await;
+            (stream.map_err(|error| connecting(&error))?, History::new(peer.address.clone()))
+        }
+    };
+    let mut session = HttpSession::H1(Http1Session::new_with_options(stream, &target));
     note(request, |it, ms| it.connect_ms = Some(ms));
     session.set_read_timeout(Some(timeouts.read));
     session.set_write_timeout(Some(timeouts.send));
@@ -105,7 +115,6 @@ pub(super) async fn attempt(
     }
     let (status, reason, headers) = final_head(&mut session, &failed).await?;
     note(request, |it, ms| it.header_ms = Some(ms));
-    let keeps = group.keepalive.connections > 0;
     Ok(Response {
         status,
         reason,
@@ -113,8 +122,9 @@ pub(super) async fn attempt(
         connection: Upstream {
             head_length: head_length_of(&session),
             session,
-            peer: target,
-            keep_ms: keeps.then_some(group.keepalive.timeout_ms),
+            history,
+            upstream: group.name.clone(),
+            keepalive: group.keepalive,
             read_timeout: timeouts.read,
         },
     })
@@ -231,25 +241,22 @@ impl Upstream {
 
     /// The response was read to its end: keeps the connection where the group does so.
     pub async fn release(self, worker: &WorkerState) {
-        let Some(keep_ms) = self.keep_ms else { return };
-        let idle = Some(Duration::from_millis(keep_ms));
-        worker.connector.release_http_session(self.session, &self.peer, idle).await;
+        let HttpSession::H1(mut session) = self.session else { return };
+        session.respect_keepalive();
+        if let Some(stream) = session.reuse().await {
+            worker.pool.put(&self.upstream, stream, self.history, &self.keepalive);
+        }
     }
 }
 
 /// The peer as pingora's connector takes it.
-fn address(group: &Group, peer: &Peer, timeouts: Timeouts) -> pingora::Result<HttpPeer> {
+fn address(peer: &Peer, timeouts: Timeouts) -> pingora::Result<HttpPeer> {
     let mut target = match &peer.address {
         PeerAddr::Tcp(address) => HttpPeer::new(address, false, String::new()),
         PeerAddr::Unix(path) => HttpPeer::new_uds(&path.to_string_lossy(), false, String::new())?,
     };
-    // Each upstream has a pool of its own.
-    let mut hasher = DefaultHasher::new();
-    group.name.hash(&mut hasher);
-    target.group_key = hasher.finish();
     target.options.connection_timeout = Some(timeouts.connect);
     target.options.total_connection_timeout = Some(timeouts.connect);
-    target.options.idle_timeout = Some(Duration::from_millis(group.keepalive.timeout_ms));
     Ok(target)
 }
 

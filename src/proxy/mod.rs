@@ -19,6 +19,7 @@ mod host;
 mod lua_phase;
 mod phases;
 mod pick;
+mod pool;
 mod redirect;
 mod retry;
 mod rewrite;

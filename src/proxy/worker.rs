@@ -1,12 +1,13 @@
 //! What the requests of one worker share.
 
+use super::pool::Pool;
 use crate::lua::vm::Vm;
 use crate::metrics;
 use crate::metrics::{RequestLabels, RequestMetrics, SeriesCache, SeriesKey};
 use crate::snapshot::Snapshot;
 use crate::upstream::Registry;
 use crate::upstream::balance::Picker;
-use pingora::connectors::http::Connector;
+use pingora::connectors::TransportConnector;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -68,8 +69,10 @@ const MOST_VALUES: usize = 4096;
 pub struct WorkerState {
     /// The worker's number, from 0.
     pub id: usize,
-    /// Idle and new connections to upstreams.
-    pub connector: Connector,
+    /// Makes connections to upstreams.
+    pub connector: TransportConnector,
+    /// Idle connections to upstreams.
+    pub(super) pool: Rc<Pool>,
     /// Where round robin and the like stand.
     pub picker: RefCell<Picker>,
     /// The state of all peers.
@@ -83,7 +86,8 @@ impl WorkerState {
     pub fn new(id: usize, generation: Generation, registry: Arc<Registry>) -> Rc<Self> {
         Rc::new(Self {
             id,
-            connector: Connector::new(None),
+            connector: TransportConnector::new(None),
+            pool: Rc::default(),
             picker: RefCell::new(Picker::new()),
             registry,
             series: RefCell::default(),
