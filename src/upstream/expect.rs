@@ -37,7 +37,7 @@ impl Expect {
             headers.push((name.clone(), test));
         }
         let body = match &rules.body {
-            Some((wanted, pattern)) => Some((*wanted, compile(pattern)?)),
+            Some((negated, pattern)) => Some((!*negated, compile(pattern)?)),
             None => None,
         };
         let (statuses, statuses_negated) = (rules.statuses.clone(), rules.statuses_negated);

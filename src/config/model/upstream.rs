@@ -184,7 +184,7 @@ pub struct HealthMatch {
     /// `header NAME [OP VALUE]`: name, operator (`""` present, `!` absent, `=`, `!=`, `~`, `!~`),
     /// value.
     pub headers: Vec<(String, String, String)>,
-    /// `body ~ REGEX` or, negated, `body !~ REGEX`.
+    /// `body ~ REGEX`, or `body !~ REGEX`: then the first value, that it is negated, is true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<(bool, String)>,
 }

@@ -135,8 +135,8 @@ async fn match_judges_statuses_and_headers() {
 
 #[tokio::test]
 async fn match_reads_at_most_256_kib_of_the_body_however_it_is_framed() {
-    let body = |pattern: &str, wanted| HealthMatch {
-        body: Some((wanted, pattern.to_owned())),
+    let body = |pattern: &str, wanted: bool| HealthMatch {
+        body: Some((!wanted, pattern.to_owned())),
         ..HealthMatch::default()
     };
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
