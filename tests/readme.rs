@@ -7,8 +7,10 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-/// Markers around the generated parts, and what makes each.
-const PARTS: [(&str, fn() -> String); 2] =
+/// A generated part: the name in its markers, and what makes it.
+type Part = (&'static str, fn() -> String);
+
+const PARTS: [Part; 2] =
     [("directives", config::reference), ("metrics", metrics::catalog::reference)];
 
 #[test]

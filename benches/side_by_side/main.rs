@@ -1,9 +1,11 @@
 //! CPU time a request of the whole gateway, beside nginx and nginx with Lua, on the same machine in
 //! the same minutes: the servers take turns, each on core 0, load and origin on core 1.
 //!
-//! `cargo bench --bench side_by_side -- [--rounds N] [--seconds N] [--connections N] [--without NAME]`
+//!     cargo bench --bench side_by_side -- \
+//!         [--rounds N] [--seconds N] [--connections N] [--without NAME]
+//!
 //! prints a Markdown table. `--profile dev-opt` behind `cargo bench` builds faster than release;
-//! `MOONGATE_TEST_BINARY=PATH` measures a binary as it is. It needs nginx with Lua, wrk and taskset.
+//! `MOONGATE_TEST_BINARY=PATH` measures a binary as it is. It needs nginx with Lua, wrk, taskset.
 
 #[expect(dead_code, reason = "the integration tests need more of it")]
 #[path = "../../tests/it/harness/mod.rs"]

@@ -257,7 +257,6 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// None; the type is that of bodies.
-    #[expect(clippy::unnecessary_wraps, reason = "so that a body may end with it")]
     pub fn reply(&self, values: impl Push) -> ApiResult {
         Ok(Reply::Values(self.stack.push(values)))
     }

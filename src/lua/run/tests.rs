@@ -12,7 +12,7 @@ use std::task::Context;
 use std::task::Waker;
 
 #[test]
-fn waits_pass_through_pcall_coroutines_and_metamethods() {
+fn waits_pass_through_pcall_and_coroutines() {
     let cases = [
         ("return pcall(function() ngx.sleep(0.001) return 7 end)", "true | 7"),
         ("return pcall(function() ngx.sleep(0.001) error('boom', 0) end)", "false | boom"),
@@ -59,6 +59,15 @@ fn waits_pass_through_pcall_coroutines_and_metamethods() {
              coroutine.yield(i) end end) do s = s + x end return s",
             "6",
         ),
+    ];
+    for (code, expected) in cases {
+        assert_eq!(eval(code), expected, "{code}");
+    }
+}
+
+#[test]
+fn waits_pass_through_metamethods_and_calls() {
+    let cases = [
         (
             "local t = setmetatable({}, {__index = function(t, k) ngx.sleep(0.001)
              return k .. '!' end}) return t.foo",
