@@ -19,5 +19,7 @@ pub mod patterns;
 pub mod phase;
 pub mod report;
 pub mod run;
+pub mod self_test;
+pub mod strings;
 pub mod timer;
 pub mod vm;

@@ -253,6 +253,26 @@ impl<'a> Call<'a> {
         if code == raw::LUA_OK { Ok(()) } else { Err(ApiError::Thrown) }
     }
 
+    /// Replaces the key on top by the value that the table at argument `index` has for it,
+    /// metamethods included.
+    ///
+    /// # Errors
+    /// Whatever a metamethod raises.
+    pub fn index_with_top(&self, index: c_int) -> Result<(), ApiError> {
+        let table = self.table(index)?;
+        if table.metatable_address() == 0 {
+            let key = self.stack.top();
+            table.get(crate::lua::ffi::value::Slot(key));
+            return Ok(());
+        }
+        let key = self.stack.top();
+        // SAFETY: two values are pushed into reserved room before a call that catches errors.
+        unsafe { raw::lua_pushcclosure(self.stack.raw(), gettable, 0) };
+        self.stack.push_copy(table.index());
+        self.stack.push_copy(key);
+        self.invoke(2, 1)
+    }
+
     /// Pushes the results.
     ///
     /// # Errors
@@ -322,6 +342,18 @@ impl<'a> Call<'a> {
     /// The function that called this one.
     pub fn caller(&self) -> Caller {
         crate::lua::ffi::function::caller(&self.stack)
+    }
+}
+
+/// `table[key]` with metamethods, to be called protected.
+///
+/// # Safety
+/// Called by LuaJIT with a table and a key.
+unsafe extern "C-unwind" fn gettable(state: *mut raw::lua_State) -> c_int {
+    // SAFETY: the caller's promise; no value with a destructor is alive here.
+    unsafe {
+        mlua::ffi::lua_gettable(state, 1);
+        1
     }
 }
 

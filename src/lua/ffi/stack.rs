@@ -220,6 +220,14 @@ impl<'a> Stack<'a> {
         }
     }
 
+    /// Drops what is above the first `top` values, which the caller pushed and holds no more.
+    pub(in crate::lua) fn trim(&self, top: c_int) {
+        if self.top() > top {
+            // SAFETY: only values above `top` go.
+            unsafe { raw::lua_settop(self.raw, top) };
+        }
+    }
+
     /// Puts the value on top into `index`, popping it.
     pub(in crate::lua::ffi) fn replace(&self, index: c_int) {
         // SAFETY: the callers in this module give slots of their own.

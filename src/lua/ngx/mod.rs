@@ -35,6 +35,7 @@ pub mod worker;
 
 use crate::lua::cjson;
 use crate::lua::ffi::function::Library;
+use crate::lua::strings;
 
 /// Everything that Lua can call, by the table that it is in.
 pub const LIBRARIES: &[Library] = &[
@@ -63,6 +64,8 @@ pub const LIBRARIES: &[Library] = &[
     resp_header::RESP,
     shared::METHODS,
     sleep::NGX,
+    strings::NATIVE,
+    strings::STRING,
     time::NGX,
     timer::NGX_TIMER,
     var::NATIVE,
@@ -75,6 +78,7 @@ pub const LIBRARIES: &[Library] = &[
 pub const PRELUDES: &[(&str, &str)] = &[
     ("coroutine", include_str!("../prelude/coroutine.lua")),
     ("modules", include_str!("../prelude/modules.lua")),
+    ("strings", include_str!("../prelude/strings.lua")),
     ("re", include_str!("../prelude/re.lua")),
     ("request", include_str!("../prelude/request.lua")),
     ("_G write guard", include_str!("../prelude/write_guard.lua")),
