@@ -6,6 +6,7 @@ use crate::config::model::Model;
 use crate::log::{Level, main_log};
 use crate::lua::chunk::Handler;
 use crate::lua::phase::Phase;
+use crate::lua::self_test::runaway_scripts_can_be_stopped;
 use crate::lua::vm::{Options, Vm};
 use crate::proxy::{Generation, ProxyHost};
 use crate::shdict::Dicts;
@@ -14,6 +15,7 @@ use crate::upstream::Registry;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// CPU time of `init_by_lua*` and `init_worker_by_lua*`, milliseconds.
@@ -123,6 +125,8 @@ impl Trial {
     /// # Errors
     /// Why there is none.
     pub fn new(model: &Model, prefix: &Path, workers: usize) -> Result<Self, String> {
+        static PROVEN: OnceLock<Result<(), &str>> = OnceLock::new();
+        (*PROVEN.get_or_init(runaway_scripts_can_be_stopped))?;
         let mut options = options(model, prefix, None, workers);
         // Dictionaries of its own: what it writes stays invisible.
         let dicts = model.http.iter().flat_map(|http| &http.lua.shared_dicts);
