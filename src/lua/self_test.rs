@@ -25,7 +25,7 @@ pub fn runaway_scripts_can_be_stopped() -> Result<(), &'static str> {
     let started = std::thread::Builder::new()
         .name("lua-self-test".to_owned())
         // Nobody listens any more after the time is up.
-        .spawn(move || drop(tell.send(is_stopped())));
+        .spawn(move || _ = tell.send(is_stopped()));
     if started.is_err() {
         return Err("no thread for the self-test of Lua");
     }
