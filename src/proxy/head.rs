@@ -6,7 +6,7 @@ use crate::http::status;
 use crate::request::{Request, Version};
 use bytes::Bytes;
 use pingora::Result;
-use pingora::http::ResponseHeader;
+use pingora::http::{IntoCaseHeaderName, ResponseHeader};
 use pingora::proxy::Session;
 
 /// Whether a body follows the head.
@@ -62,32 +62,32 @@ pub(super) fn build(request: &Request, session: &mut Session) -> Result<(Respons
     let reason = response.reason.clone().unwrap_or_else(|| reason_of(response.status));
     writer.head.set_reason_phrase(Some(&String::from_utf8_lossy(&reason)))?;
     if !response.headers.contains(b"server") {
-        writer.add("Server", &conf.server_header)?;
+        writer.add("Server", &conf.server_header);
     }
     if !response.headers.contains(b"date") {
-        writer.add("Date", &clock::http_date())?;
+        writer.add("Date", &clock::http_date());
     }
     if let Some(kind) = response.content_type.as_ref().filter(|it| !it.is_empty()) {
-        writer.add("Content-Type", kind)?;
+        writer.add("Content-Type", kind);
     }
     if let Some(length) = response.content_length
         && response.content_length_place.is_none()
     {
-        writer.add("Content-Length", length.to_string().as_bytes())?;
+        writer.add("Content-Length", length.to_string().as_bytes());
     }
     if let Some(modified) = response.last_modified {
-        writer.add("Last-Modified", clock::http_date_of(modified).as_bytes())?;
+        writer.add("Last-Modified", clock::http_date_of(modified).as_bytes());
     }
     if let Some(location) = &response.location {
-        writer.add("Location", location)?;
+        writer.add("Location", location);
     }
     if response.chunked {
-        writer.add("Transfer-Encoding", b"chunked")?;
+        writer.add("Transfer-Encoding", b"chunked");
     }
     if request.version < Version::Http2 {
-        writer.add("Connection", if closes { b"close" } else { b"keep-alive" })?;
+        writer.add("Connection", if closes { b"close" } else { b"keep-alive" });
         if let Some(header) = conf.keepalive_header_s.filter(|_| !closes) {
-            writer.add("Keep-Alive", format!("timeout={header}").as_bytes())?;
+            writer.add("Keep-Alive", format!("timeout={header}").as_bytes());
         }
     }
     let place = response.content_length.and(response.content_length_place);
@@ -95,12 +95,12 @@ pub(super) fn build(request: &Request, session: &mut Session) -> Result<(Respons
     let length = response.content_length.unwrap_or_default().to_string();
     for (index, (name, value)) in response.headers.iter().enumerate() {
         if place == Some(index) {
-            writer.add("Content-Length", length.as_bytes())?;
+            writer.add("Content-Length", length.as_bytes());
         }
-        writer.add(name, value)?;
+        writer.add(name.clone(), value);
     }
     if place == Some(response.headers.len()) {
-        writer.add("Content-Length", length.as_bytes())?;
+        writer.add("Content-Length", length.as_bytes());
     }
     let length = writer.length;
     Ok((writer.head, length))
@@ -121,17 +121,15 @@ impl Writer {
         Ok(Self { head: ResponseHeader::build(status, Some(size))?, length: 19 })
     }
 
-    fn add(&mut self, name: impl AsRef<[u8]>, value: &[u8]) -> Result<()> {
-        let name = name.as_ref();
-        self.length += (name.len() + value.len() + 4) as u64;
+    fn add(&mut self, name: impl AsRef<[u8]> + IntoCaseHeaderName, value: &[u8]) {
         // Names come from nginx's rules, from a script or from an upstream; what is no header name
         // cannot be sent, and is dropped as nginx drops it from an upstream.
-        let Ok(text) = std::str::from_utf8(name) else { return Ok(()) };
-        let Ok(value) = http::HeaderValue::from_bytes(value) else { return Ok(()) };
-        if http::HeaderName::from_bytes(name).is_err() {
-            return Ok(());
+        if let Ok(value) = http::HeaderValue::from_bytes(value) {
+            let length = (name.as_ref().len() + value.len() + 4) as u64;
+            if self.head.append_header(name, value).is_ok() {
+                self.length += length;
+            }
         }
-        self.head.append_header(text.to_owned(), value).map(|_| ())
     }
 }
 

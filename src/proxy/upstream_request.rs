@@ -18,26 +18,25 @@ pub(super) fn build(request: &Request, part: &UriPart) -> Result<RequestHeader> 
         None => request.method.borrow().clone(),
     };
     let uri = uri(request, part);
-    let method = String::from_utf8_lossy(&method).into_owned();
     let size = request.headers.borrow().len() + proxy.set_header.len() + 1;
-    let mut head = RequestHeader::build(method.as_str(), &uri, Some(size))?;
+    let mut head = RequestHeader::build(&*method, &uri, Some(size))?;
     head.set_version(if proxy.http11 { http::Version::HTTP_11 } else { http::Version::HTTP_10 });
     let mut sets_length = false;
     for (name, value) in &proxy.set_header {
         let value = value.value(request);
         sets_length |= name.eq_ignore_ascii_case(b"content-length");
         if !value.is_empty() {
-            add(&mut head, name, &value)?;
+            add(&mut head, name, value);
         }
     }
     if !sets_length && let Some(length) = body_length(request) {
-        add(&mut head, b"Content-Length", length.to_string().as_bytes())?;
+        let length = Bytes::from(length.to_string());
+        add(&mut head, &Bytes::from_static(b"Content-Length"), length);
     }
     if proxy.pass_request_headers {
         for (name, value) in request.headers.borrow().iter() {
-            let lower = name.to_ascii_lowercase();
-            if !proxy.replaced.iter().any(|it| **it == *lower) {
-                add(&mut head, name, value)?;
+            if !proxy.replaced.iter().any(|it| name.eq_ignore_ascii_case(it)) {
+                add(&mut head, name, value.clone());
             }
         }
     }
@@ -58,13 +57,11 @@ fn body_length(request: &Request) -> Option<u64> {
     }
 }
 
-fn add(head: &mut RequestHeader, name: &[u8], value: &[u8]) -> Result<()> {
-    let Ok(name) = std::str::from_utf8(name) else { return Ok(()) };
-    if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-        return Ok(());
+/// Adds a field; what is none (a script or a variable made it) is left out, as HTTP cannot say it.
+fn add(head: &mut RequestHeader, name: &Bytes, value: Bytes) {
+    if let Ok(value) = http::HeaderValue::from_maybe_shared(value) {
+        let _ = head.append_header(name.clone(), value);
     }
-    let Ok(value) = http::HeaderValue::from_bytes(value) else { return Ok(()) };
-    head.append_header(name.to_owned(), value).map(|_| ())
 }
 
 /// The request target for the upstream (`ngx_http_proxy_create_request`).

@@ -7,7 +7,7 @@ use super::phases::{Flow, Serving, cut};
 use super::retry::end_attempt;
 use crate::http::uri;
 use crate::log::Level;
-use crate::request::{Request, decimal};
+use crate::request::{Request, ResponseHead, decimal};
 use crate::snapshot::conf::ProxyConf;
 use bytes::Bytes;
 use pingora::Result;
@@ -48,39 +48,48 @@ pub(super) async fn pass(serving: &mut Serving<'_>, response: Response) -> Resul
 
 /// The client's head, from the upstream's.
 fn fill(request: &Request, proxy: &ProxyConf, response: &Response) {
-    let mut head = request.response.borrow_mut();
-    let closes = head.closes;
-    head.clear();
-    head.closes = closes;
-    head.status = response.status;
-    head.reason = response.reason.clone().filter(|it| !it.is_empty());
+    // `proxy_redirect` may hold variables of the response: nothing is borrowed meanwhile.
+    let mut head = ResponseHead {
+        closes: request.response.borrow().closes,
+        status: response.status,
+        reason: response.reason.clone().filter(|it| !it.is_empty()),
+        ..ResponseHead::default()
+    };
     let headers = &response.headers;
     let is_chunked = headers.contains(b"transfer-encoding");
     for (name, value) in headers.iter() {
-        let lower = name.to_ascii_lowercase();
-        match &*lower {
-            b"content-type" => head.content_type = Some(value.clone()),
-            b"content-length" if !is_chunked => head.content_length = decimal(value),
-            b"location" | b"refresh" => {
-                match redirected(request, proxy, &lower, value) {
-                    // nginx makes absolute what it has rewritten, and nothing else.
-                    Some(to) if is_relative(request, &lower, &to) => head.location = Some(to),
-                    Some(to) => head.headers.append(name.clone(), to),
-                    None => head.headers.append(name.clone(), value.clone()),
+        let is = |text: &[u8]| name.eq_ignore_ascii_case(text);
+        if is(b"content-type") {
+            head.content_type = Some(value.clone());
+        } else if is(b"content-length") && !is_chunked {
+            head.content_length = decimal(value);
+        } else if is(b"location") || is(b"refresh") {
+            match redirected(request, proxy, is(b"location"), value) {
+                // nginx makes absolute what it has rewritten, and nothing else.
+                Some(to) if is(b"location") && is_relative(request, &to) => {
+                    head.location = Some(to);
                 }
+                Some(to) => head.headers.append(name.clone(), to),
+                None => head.headers.append(name.clone(), value.clone()),
             }
-            _ if HOP_BY_HOP.contains(&&*lower) => {}
-            _ if proxy.hide_header.iter().any(|it| **it == *lower) => {}
-            _ => head.headers.append(name.clone(), value.clone()),
+        } else if !HOP_BY_HOP.iter().any(|it| is(it)) && !proxy.hide_header.iter().any(|it| is(it))
+        {
+            head.headers.append(name.clone(), value.clone());
         }
     }
+    *request.response.borrow_mut() = head;
 }
 
 /// `proxy_redirect` on `Location` and on the URL of `Refresh`.
-fn redirected(request: &Request, proxy: &ProxyConf, name: &[u8], value: &Bytes) -> Option<Bytes> {
-    let start = match name {
-        b"location" => 0,
-        _ => value.windows(4).position(|it| it.eq_ignore_ascii_case(b"url="))? + 4,
+fn redirected(
+    request: &Request,
+    proxy: &ProxyConf,
+    is_location: bool,
+    value: &Bytes,
+) -> Option<Bytes> {
+    let start = match is_location {
+        true => 0,
+        false => value.windows(4).position(|it| it.eq_ignore_ascii_case(b"url="))? + 4,
     };
     let url = &value[start..];
     for (from, to) in &proxy.redirect {
@@ -93,8 +102,8 @@ fn redirected(request: &Request, proxy: &ProxyConf, name: &[u8], value: &Bytes) 
     None
 }
 
-fn is_relative(request: &Request, name: &[u8], value: &[u8]) -> bool {
-    name == b"location" && request.conf().absolute_redirect && value.first() == Some(&b'/')
+fn is_relative(request: &Request, value: &[u8]) -> bool {
+    request.conf().absolute_redirect && value.first() == Some(&b'/')
 }
 
 /// `X-Accel-Redirect`: an internal redirect, or a named location.
