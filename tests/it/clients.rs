@@ -137,6 +137,19 @@ fn a_body_read_by_lua_reaches_the_upstream_whole() {
 }
 
 #[test]
+fn informational_answers_of_an_upstream_are_no_answer() {
+    let text = "HTTP/1.1 100 Continue\r\n\r\n".repeat(50)
+        + "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+        + "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
+    let origin = Origin::start(move |_| Answer::bytes(text.clone()));
+    let server = proxied(&origin, "");
+    for _ in 0..3 {
+        let answer = get(server.port(), "/");
+        assert_eq!((answer.status(), answer.text().as_str()), (200, "fine"));
+    }
+}
+
+#[test]
 fn many_idle_connections_do_not_disturb() {
     let server = gateway("http { server { listen 127.0.0.1:$PORT; return 200 fine; } }");
     let idle: Vec<Client> =
