@@ -1,6 +1,7 @@
 //! The log phase: `log_by_lua`, access logs, metrics.
 
 use super::filters;
+use super::phases;
 use super::worker::WorkerState;
 use crate::clock;
 use crate::config::model::LogFormatEscape;
@@ -17,6 +18,8 @@ use std::rc::Rc;
 /// Logs and counts a request that is over.
 pub(super) fn finish(worker: &WorkerState, vm: &Vm, request: &Rc<Request>) {
     clock::update();
+    // No status was ever decided: the client went away first.
+    phases::log_as(request, 499);
     request.bytes_sent.set(request.bytes_sent.get() + request.body_bytes_sent.get());
     if let Some(chunk) = request.conf().lua.log {
         // Its error was logged; the response is gone.

@@ -12,6 +12,7 @@ use pingora::Result;
 pub(super) fn answer(serving: &mut Serving<'_>, code: u16) -> Result<Flow> {
     let request = &serving.request;
     if matches!(code, 408 | 444 | 499) {
+        request.response.borrow_mut().status = code;
         return Ok(Flow::Close);
     }
     head::close_after(request, code);

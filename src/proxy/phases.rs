@@ -76,7 +76,10 @@ pub(super) async fn serve(
     loop {
         flow = match flow {
             Flow::Continue | Flow::Done => break,
-            Flow::Close => return cut("closed without an answer"),
+            Flow::Close => {
+                log_as(&serving.request, 444);
+                return cut("closed without an answer");
+            }
             Flow::Status(status) => error_page::answer(&mut serving, status)?,
             Flow::Text(status, text) => redirect::text(&serving, status, text)?,
             Flow::Redirect(status, location) => redirect::to(&serving, status, location)?,
@@ -86,6 +89,14 @@ pub(super) async fn serve(
         };
     }
     serving.finish().await
+}
+
+/// The status that the log shows for a request that got no answer, unless one is known.
+pub(super) fn log_as(request: &Request, status: u16) {
+    let mut response = request.response.borrow_mut();
+    if response.status == 0 {
+        response.status = status;
+    }
 }
 
 /// The error that makes pingora close the connection.
