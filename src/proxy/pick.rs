@@ -103,6 +103,11 @@ impl Destination {
             clock::monotonic().as_ms(),
         )
     }
+
+    /// The next try may choose any peer again.
+    pub(super) fn forget_tried(&mut self) {
+        self.tried.forget();
+    }
 }
 
 /// The addresses that a URL names which no upstream is called.

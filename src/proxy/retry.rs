@@ -140,6 +140,9 @@ fn after_failure(
     round.turns.note(PeerFailure::Failed, verdict.status.unwrap_or(502));
     round.left = verdict.left;
     if verdict.retry {
+        if failed.reused {
+            round.destination.forget_tried();
+        }
         count_retry(round);
         return None;
     }

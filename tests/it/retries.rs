@@ -77,24 +77,27 @@ fn an_answer_is_never_asked_for_twice_once_it_began() {
     assert_eq!(second.received().len(), 0);
 }
 
+/// The pooled connection is stale at once, or turns stale while the next request is on its way.
 #[test]
 fn a_kept_connection_that_the_peer_closed_costs_no_failure() {
-    let origin = Origin::start(|_| {
-        // Says keep-alive and closes all the same: the pooled connection is stale at once.
-        Answer::Reply(Reply {
-            parts: vec![b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine".to_vec()],
-            close: true,
-            ..Reply::default()
-        })
-    });
-    let server = setup(&[&origin]).start(
-        "http { upstream pool { server $ORIGIN1 max_fails=0; keepalive 4; }\n\
-         server { listen 127.0.0.1:$PORT;\n\
-         location / { proxy_pass http://pool; proxy_http_version 1.1; proxy_set_header Connection \"\"; } } }",
-    );
-    for _ in 0..50 {
-        let answer = get(server.port(), "/");
-        assert_eq!((answer.status(), answer.text().as_str()), (200, "fine"));
+    for pause in [0, 20] {
+        let origin = Origin::start(move |_| {
+            Answer::Reply(Reply {
+                parts: vec![b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine".to_vec(), vec![]],
+                pause: Duration::from_millis(pause),
+                close: true,
+                ..Reply::default()
+            })
+        });
+        let server = setup(&[&origin]).start(
+            "http { upstream pool { server $ORIGIN1 max_fails=0; keepalive 4; }\n\
+             server { listen 127.0.0.1:$PORT; location / { proxy_pass http://pool;\n\
+             proxy_http_version 1.1; proxy_set_header Connection \"\"; } } }",
+        );
+        for _ in 0..50 {
+            let answer = get(server.port(), "/");
+            assert_eq!((answer.status(), answer.text().as_str()), (200, "fine"));
+        }
     }
 }
 

@@ -48,6 +48,11 @@ impl Tried {
         }
     }
 
+    /// Forgets which peers were tried: a kept connection that had ended says nothing about its peer.
+    pub fn forget(&mut self) {
+        self.bits.clear();
+    }
+
     fn mark(&mut self, index: usize) {
         let word = index / 64;
         if self.bits.len() <= word {
