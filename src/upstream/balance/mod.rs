@@ -48,7 +48,7 @@ impl Tried {
         }
     }
 
-    /// Forgets which peers were tried: a kept connection that had ended says nothing about its peer.
+    /// Forgets which peers were tried: a kept connection that ended says nothing about its peer.
     pub fn forget(&mut self) {
         self.bits.clear();
     }
