@@ -35,41 +35,34 @@ struct Prefix {
     adds_slash: bool,
 }
 
-/// Prefix locations sorted by text; each knows its longest proper prefix among the others.
+/// Prefix locations sorted by text.
 #[derive(Debug, Default)]
-struct Prefixes {
-    sorted: Vec<(Box<[u8]>, Prefix)>,
-    parents: Vec<Option<u32>>,
-}
+struct Prefixes(Vec<(Box<[u8]>, Prefix)>);
 
 impl Prefixes {
     fn insert(&mut self, text: &[u8], prefix: Prefix) {
-        let at = self.sorted.partition_point(|(it, _)| **it < *text);
-        self.sorted.insert(at, (text.into(), prefix));
-        self.parents = (0..self.sorted.len())
-            .map(|index| {
-                let text = &self.sorted[index].0;
-                let before = (0..index).rev().find(|it| text.starts_with(&self.sorted[*it].0));
-                before.and_then(|it| u32::try_from(it).ok())
-            })
-            .collect();
+        let at = self.0.partition_point(|(it, _)| **it < *text);
+        self.0.insert(at, (text.into(), prefix));
     }
 
-    /// The longest prefix of `uri`: the last text not after it, or one of that text's prefixes.
+    /// The longest prefix of `uri`. The last text that is not after `uri` has it for a prefix too,
+    /// so what the two have in common is searched next, until one is found.
     fn longest(&self, uri: &[u8]) -> Option<&(Box<[u8]>, Prefix)> {
-        let mut at = self.sorted.partition_point(|(it, _)| **it <= *uri).checked_sub(1);
-        while let Some(index) = at {
-            if uri.starts_with(&self.sorted[index].0) {
-                return self.sorted.get(index);
+        let mut left = uri;
+        loop {
+            let at = self.0.partition_point(|(it, _)| **it <= *left).checked_sub(1)?;
+            let (text, _) = &self.0[at];
+            let common = text.iter().zip(left).take_while(|(one, other)| one == other).count();
+            if common == text.len() {
+                return self.0.get(at);
             }
-            at = self.parents[index].map(|it| it as usize);
+            left = &left[..common];
         }
-        None
     }
 
     fn get(&self, text: &[u8]) -> Option<&Prefix> {
-        let found = self.sorted.binary_search_by(|(it, _)| (**it).cmp(text)).ok()?;
-        Some(&self.sorted[found].1)
+        let found = self.0.binary_search_by(|(it, _)| (**it).cmp(text)).ok()?;
+        Some(&self.0[found].1)
     }
 }
 
@@ -224,6 +217,19 @@ mod tests {
         assert_eq!(found(&router, "/a/b/c/d"), "2");
         assert_eq!(found(&router, "/abc"), "4");
         assert_eq!(found(&router, "/b"), "-");
+    }
+
+    #[test]
+    fn thousands_of_prefixes_are_built_and_found() {
+        let mut router = Router::default();
+        for id in 0..20_000 {
+            router.add_prefix(format!("/api/{id}").as_bytes(), id, false, false);
+        }
+        router.add_prefix(b"/", 20_000, false, false);
+        assert_eq!(found(&router, "/api/19999/x"), "19999");
+        assert_eq!(found(&router, "/api/1z"), "1");
+        assert_eq!(found(&router, "/api/"), "20000");
+        assert_eq!(found(&router, "/zzz"), "20000");
     }
 
     #[test]
