@@ -7,11 +7,16 @@ use crate::log::Level;
 use crate::snapshot::program::{Assign, CapturingRegex};
 use crate::vars::Builtin;
 use crate::vars::Source;
+use crate::vars::Template;
 use crate::vars::Var;
 use bytes::Bytes;
 use rand::RngCore;
+use std::cell::Cell;
 use std::io::Write;
 use std::net::IpAddr;
+
+/// How deep variables may be computed from one another; nginx's `ngx_http_variable_depth`.
+pub(super) const MOST_DEPTH: u8 = 100;
 
 impl Source for Request {
     fn append(&self, var: &Var, out: &mut Vec<u8>) -> bool {
@@ -102,6 +107,7 @@ impl Request {
         if let Some(value) = self.slot(slot) {
             return Some(value);
         }
+        let _level = self.deeper(&map.source)?;
         let key = map.source.value(self);
         let value = map.pick(&key, |regex| self.match_regex(regex, key.clone())).value(self);
         if !map.volatile {
@@ -115,10 +121,24 @@ impl Request {
         if let Some(value) = self.slot(slot) {
             return Some(value);
         }
+        let _level = self.deeper(&split.source)?;
         let key = split.source.value(self);
         let value = split.pick(&key)?.value(self);
         self.set_slot(slot, Some(value.clone()));
         Some(value)
+    }
+
+    /// One level of computed variables more, until the value is dropped; `None` in a cycle, which
+    /// is logged.
+    fn deeper(&self, source: &Template) -> Option<Deeper<'_>> {
+        let left = self.depth_left.get();
+        if left == 0 {
+            let text = source.text();
+            self.log(Level::Error, format_args!("cycle while evaluating variable \"{text}\""));
+            return None;
+        }
+        self.depth_left.set(left - 1);
+        Some(Deeper(&self.depth_left))
     }
 
     fn append_builtin(&self, builtin: Builtin, out: &mut Vec<u8>) -> bool {
@@ -178,8 +198,7 @@ impl Request {
             B::Status => {
                 let status = match (self.error_status.get(), self.response.borrow().status) {
                     (0, status) => status,
-                    (error, 0) => error,
-                    (_, status) => status,
+                    (error, _) => error,
                 };
                 write!(out, "{status:03}").is_ok()
             }
@@ -321,6 +340,15 @@ impl Request {
             super::connection::Address::Inet(address) => Some(address.ip().to_canonical()),
             super::connection::Address::Unix => None,
         }
+    }
+}
+
+/// A level of computed variables: gives itself back.
+struct Deeper<'a>(&'a Cell<u8>);
+
+impl Drop for Deeper<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
     }
 }
 

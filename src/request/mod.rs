@@ -134,6 +134,8 @@ pub struct Request {
     pub captures: RefCell<Captures>,
     /// Values of `set` variables and of computed ones that are remembered, by slot.
     pub slots: RefCell<Vec<Option<Bytes>>>,
+    /// How many computed variables deeper evaluation may go before it is called a cycle.
+    pub(in crate::request) depth_left: Cell<u8>,
     /// What was decided, and why.
     pub decision: RefCell<Decision>,
     /// `$limit_rate`.
@@ -273,6 +275,7 @@ impl Request {
             proxy_host: RefCell::default(),
             captures: RefCell::default(),
             slots: RefCell::default(),
+            depth_left: Cell::new(evaluate::MOST_DEPTH),
             decision: RefCell::default(),
             limit_rate: RefCell::default(),
             request_id: RefCell::default(),
