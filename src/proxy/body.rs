@@ -2,13 +2,15 @@
 //! `client_body_buffer_size`.
 
 use crate::log::Level;
-use crate::request::Request;
 use crate::request::body::{Body, BodyFile};
+use crate::request::{Request, Version};
 use bytes::{Bytes, BytesMut};
 use pingora::proxy::Session;
 use pingora::{ErrorType, Result};
-use std::io::Write;
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use std::time::Duration;
 pub(super) enum Read {
     /// It is in [`Request::body`].
     Done,
-    /// It may not go on: 413, 408, 500 (no file can be written).
+    /// It may not go on: 400, 413, 408, 500 (no file can be written).
     Refused(u16),
 }
 
@@ -52,10 +54,7 @@ impl Reader {
         loop {
             let chunk = match self.chunk(session, conf.client_body_timeout_ms).await {
                 Ok(chunk) => chunk,
-                Err(error) if *error.etype() == ErrorType::ReadTimedout => {
-                    return Ok(Read::Refused(408));
-                }
-                Err(error) => return Err(error),
+                Err(error) => return refused(request, error),
             };
             let Some(chunk) = chunk else { break };
             length += chunk.len() as u64;
@@ -105,7 +104,8 @@ impl Reader {
             .borrow()
             .get(b"expect")
             .is_some_and(|it| it.eq_ignore_ascii_case(b"100-continue"));
-        if expects && !self.continued {
+        // HTTP/1.0 knows no interim answers.
+        if expects && !self.continued && request.version >= Version::Http11 {
             self.continued = true;
             session.downstream_session.write_continue_response().await?;
         }
@@ -118,14 +118,37 @@ impl Reader {
     }
 }
 
+/// What a body that does not come to its end makes of the request.
+///
+/// # Errors
+/// The client is gone: nginx calls that a bad request, which only the log sees.
+fn refused(request: &Request, error: Box<pingora::Error>) -> Result<Read> {
+    match error.etype() {
+        ErrorType::ReadTimedout => Ok(Read::Refused(408)),
+        ErrorType::Custom(name) if *name == INVALID_CHUNK => {
+            request.log(Level::Error, format_args!("client sent invalid chunked body"));
+            Ok(Read::Refused(400))
+        }
+        _ => {
+            request.log(Level::Info, format_args!("client prematurely closed connection"));
+            request.response.borrow_mut().status = 400;
+            Err(error)
+        }
+    }
+}
+
+/// pingora's name for a chunk that is none.
+const INVALID_CHUNK: &str = "InvalidChunk";
+
 /// Where a body is collected.
 enum Sink {
     Memory(BytesMut),
-    File(PathBuf, std::fs::File),
+    /// The file goes with it, should the body never come to its end.
+    File(BodyFile, std::fs::File),
 }
 
 impl Sink {
-    fn push(&mut self, chunk: &[u8], room: usize, folder: &std::path::Path) -> std::io::Result<()> {
+    fn push(&mut self, chunk: &[u8], room: usize, folder: &Path) -> std::io::Result<()> {
         match self {
             Self::File(_, file) => file.write_all(chunk),
             Self::Memory(bytes) if bytes.len() + chunk.len() <= room => {
@@ -134,12 +157,11 @@ impl Sink {
             }
             Self::Memory(bytes) => {
                 std::fs::create_dir_all(folder)?;
-                let number = FILES.fetch_add(1, Ordering::Relaxed);
-                let path = folder.join(format!("{:010}-{}", number, std::process::id()));
-                let mut file = std::fs::File::create_new(&path)?;
+                let (path, mut file) = new_file(folder)?;
+                let kept = BodyFile { path, length: 0, temporary: true };
                 file.write_all(bytes)?;
                 file.write_all(chunk)?;
-                *self = Self::File(path, file);
+                *self = Self::File(kept, file);
                 Ok(())
             }
         }
@@ -148,7 +170,63 @@ impl Sink {
     fn finish(self, length: u64) -> Body {
         match self {
             Self::Memory(bytes) => Body::Memory(bytes.freeze()),
-            Self::File(path, _) => Body::File(BodyFile { path, length, temporary: true }),
+            Self::File(mut kept, _) => {
+                kept.length = length;
+                Body::File(kept)
+            }
         }
+    }
+}
+
+/// A file that nobody else reads. One that a process of the same number left behind is not taken.
+fn new_file(folder: &Path) -> std::io::Result<(PathBuf, std::fs::File)> {
+    loop {
+        let number = FILES.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!("{:010}-{}", number, std::process::id()));
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        match opened {
+            Ok(file) => return Ok((path, file)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect()
+    }
+
+    #[test]
+    fn a_body_that_is_given_up_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sink = Sink::Memory(BytesMut::new());
+        sink.push(b"1234", 4, folder.path()).unwrap();
+        assert_eq!(files(folder.path()).len(), 0);
+        sink.push(b"5", 4, folder.path()).unwrap();
+        let [file] = &files(folder.path())[..] else { panic!("one file") };
+        assert_eq!(std::fs::read(file).unwrap(), b"12345");
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+        drop(sink);
+        assert_eq!(files(folder.path()).len(), 0);
+    }
+
+    #[test]
+    fn a_file_that_was_left_behind_is_stepped_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let number = FILES.load(Ordering::Relaxed);
+        for number in number..number + 50 {
+            let name = format!("{:010}-{}", number, std::process::id());
+            std::fs::write(folder.path().join(name), "old").unwrap();
+        }
+        let mut sink = Sink::Memory(BytesMut::new());
+        sink.push(b"new", 0, folder.path()).unwrap();
+        let Body::File(body) = sink.finish(3) else { panic!("a file") };
+        assert_eq!(std::fs::read(&body.path).unwrap(), b"new");
+        assert_eq!(body.length, 3);
     }
 }

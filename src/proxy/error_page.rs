@@ -4,7 +4,7 @@ use super::head;
 use super::phases::{Flow, Serving};
 use super::redirect;
 use crate::http::status;
-use crate::request::Request;
+use crate::request::{Request, ResponseHead};
 use bytes::Bytes;
 use pingora::Result;
 
@@ -29,9 +29,7 @@ pub(super) fn answer(serving: &mut Serving<'_>, code: u16) -> Result<Flow> {
     };
     let uri = page.uri.value(&**request);
     request.in_error_page.set(true);
-    let closes = request.response.borrow().closes;
-    request.response.borrow_mut().clear();
-    request.response.borrow_mut().closes = closes;
+    clear(request);
     if let Some(name) = uri.strip_prefix(b"@") {
         request.error_status.set(shown);
         return Ok(Flow::Named(Bytes::copy_from_slice(name)));
@@ -46,6 +44,13 @@ pub(super) fn answer(serving: &mut Serving<'_>, code: u16) -> Result<Flow> {
     }
     let redirect = if matches!(shown, 301 | 302 | 303 | 307 | 308) { shown } else { 302 };
     Ok(Flow::Redirect(redirect, uri))
+}
+
+/// Makes room for the error page: fields that a handler set stay, what described its body goes.
+fn clear(request: &Request) {
+    let mut response = request.response.borrow_mut();
+    let headers = std::mem::take(&mut response.headers);
+    *response = ResponseHead { headers, closes: response.closes, ..ResponseHead::default() };
 }
 
 fn split_args(uri: &Bytes) -> (Bytes, Option<Bytes>) {

@@ -114,13 +114,17 @@ pub(super) async fn attempt(
         session.read_response_header().await.map_err(|it| failed(&it, doing))?;
     }
     let (status, reason, headers) = final_head(&mut session, &failed).await?;
-    note(request, |it, ms| it.header_ms = Some(ms));
+    let head_length = head_length_of(&session);
+    note(request, |it, ms| {
+        it.header_ms = Some(ms);
+        it.bytes_received = head_length;
+    });
     Ok(Response {
         status,
         reason,
         headers,
         connection: Upstream {
-            head_length: head_length_of(&session),
+            head_length,
             session,
             history,
             upstream: group.name.clone(),
@@ -134,19 +138,27 @@ fn head_length_of(session: &HttpSession) -> u64 {
     session.as_http1().map_or(0, |it| it.get_headers_raw_bytes().len() as u64)
 }
 
+/// Answers before the answer (1xx) that a peer may send.
+const MOST_INTERIM: u32 = 10_000;
+
 /// Skips 1xx and takes the head apart.
 async fn final_head(
     session: &mut HttpSession,
     failed: &impl Fn(&pingora::Error, &str) -> Failed,
 ) -> Result<(u16, Option<Bytes>, Headers), Failed> {
+    let mut interim = 0;
     loop {
         let status = session.response_header().map_or(0, |it| it.status.as_u16());
         if status >= 200 {
             break;
         }
+        let error = pingora::Error::new(ErrorType::InvalidHTTPHeader);
         if status == 101 {
-            let error = pingora::Error::new(ErrorType::InvalidHTTPHeader);
             return Err(failed(&error, "switching protocols, which is not supported"));
+        }
+        interim += 1;
+        if interim > MOST_INTERIM {
+            return Err(failed(&error, "too many interim responses"));
         }
         let doing = "while reading response header from upstream";
         session.read_response_header().await.map_err(|it| failed(&it, doing))?;
@@ -193,12 +205,16 @@ async fn send(
     request: &Request,
     head: RequestHeader,
 ) -> pingora::Result<()> {
+    let length = wire_length(&head);
     session.write_request_header(Box::new(head)).await?;
+    note(request, |it, _| it.bytes_sent += length);
     if !request.conf().proxy.pass_request_body {
         return session.finish_request_body().await;
     }
     if let Some(body) = upstream_request::body_in_memory(request) {
+        let length = body.len() as u64;
         session.write_request_body(body, true).await?;
+        note(request, |it, _| it.bytes_sent += length);
         return session.finish_request_body().await;
     }
     let path = match &*request.body.borrow() {
@@ -206,12 +222,24 @@ async fn send(
         _ => None,
     };
     if let Some(path) = path {
-        send_file(session, &path).await?;
+        send_file(session, request, &path).await?;
     }
     session.finish_request_body().await
 }
 
-async fn send_file(session: &mut HttpSession, path: &std::path::Path) -> pingora::Result<()> {
+/// Bytes of a head on the wire.
+fn wire_length(head: &RequestHeader) -> u64 {
+    const LINE_AND_END: usize = "  HTTP/1.1\r\n\r\n".len();
+    let line = head.method.as_str().len() + head.raw_path().len() + LINE_AND_END;
+    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    (line + fields.sum::<usize>()) as u64
+}
+
+async fn send_file(
+    session: &mut HttpSession,
+    request: &Request,
+    path: &std::path::Path,
+) -> pingora::Result<()> {
     let broken = |error: std::io::Error| {
         pingora::Error::because(ErrorType::InternalError, "reading a request body's file", error)
     };
@@ -223,6 +251,7 @@ async fn send_file(session: &mut HttpSession, path: &std::path::Path) -> pingora
             return Ok(());
         }
         session.write_request_body(chunk.into(), false).await?;
+        note(request, |it, _| it.bytes_sent += count as u64);
     }
 }
 
@@ -300,7 +329,7 @@ fn describe(error: &pingora::Error, doing: &str) -> String {
     format!("{what} {doing}")
 }
 
-/// Notes a time of the current attempt.
+/// Notes something of the current attempt, and how long it has taken.
 fn note(request: &Request, set: impl FnOnce(&mut crate::request::Attempt, u64)) {
     let now = clock::monotonic();
     if let Some(attempt) = request.attempts.borrow_mut().last_mut() {

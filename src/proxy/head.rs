@@ -60,7 +60,9 @@ pub(super) fn build(request: &Request, session: &mut Session) -> Result<(Respons
     session.downstream_session.set_keepalive((!closes).then_some(seconds));
     let mut writer = Writer::new(response.status, response.headers.len() + 8)?;
     let reason = response.reason.clone().unwrap_or_else(|| reason_of(response.status));
-    writer.head.set_reason_phrase(Some(&String::from_utf8_lossy(&reason)))?;
+    let reason = String::from_utf8_lossy(&reason);
+    writer.head.set_reason_phrase(Some(&reason))?;
+    writer.length += reason.len() as u64;
     if !response.headers.contains(b"server") {
         writer.add("Server", &conf.server_header);
     }
@@ -110,6 +112,9 @@ fn reason_of(code: u16) -> Bytes {
     Bytes::from_static(status::reason(code).as_bytes())
 }
 
+/// `HTTP/1.1 200 `, the end of that line, and the empty line.
+const EMPTY_HEAD: u64 = 13 + 2 + 2;
+
 /// A head under construction, and how long it will be.
 struct Writer {
     head: ResponseHeader,
@@ -118,7 +123,7 @@ struct Writer {
 
 impl Writer {
     fn new(status: u16, size: usize) -> Result<Self> {
-        Ok(Self { head: ResponseHeader::build(status, Some(size))?, length: 19 })
+        Ok(Self { head: ResponseHeader::build(status, Some(size))?, length: EMPTY_HEAD })
     }
 
     fn add(&mut self, name: impl AsRef<[u8]> + IntoCaseHeaderName, value: &[u8]) {

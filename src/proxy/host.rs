@@ -75,10 +75,14 @@ fn holds_back(request: &Request) -> bool {
         && request.response.borrow().content_length.is_none()
 }
 
-/// `lua_use_default_type`: the type by the URI's extension, else `default_type`.
+/// `lua_use_default_type`: the type by the URI's extension, else `default_type`; a 304 has none.
 fn default_type(request: &Request) {
     let conf = request.conf();
-    if conf.lua.use_default_type && request.response.borrow().content_type.is_none() {
+    let lacks_type = {
+        let response = request.response.borrow();
+        response.content_type.is_none() && response.status != 304
+    };
+    if conf.lua.use_default_type && lacks_type {
         let kind = super::files::content_type(request);
         request.response.borrow_mut().content_type = Some(kind);
     }

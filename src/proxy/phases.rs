@@ -269,7 +269,7 @@ impl Serving<'_> {
         let sent = self.request.headers_sent.get() || self.request.output.borrow().is_pending();
         match code {
             0 | -5 => self.handed_on(phase),
-            -1 | 408 | 444 | 499 if !sent => Flow::Close,
+            -1 if !sent => Flow::Close,
             _ if sent => Flow::Done,
             200..=299 => {
                 let mut response = self.request.response.borrow_mut();

@@ -92,6 +92,11 @@ impl Destination {
         Ok(Self::new(Arc::new(Group::transient(&name, &addresses)), uri, None, None))
     }
 
+    /// The last peer may be tried again.
+    pub fn forget_last(&mut self) {
+        self.tried.forget_last();
+    }
+
     /// The next peer to try.
     pub fn pick(&mut self, worker: &WorkerState, request: &Request) -> Result<Arc<Peer>, NoPeer> {
         let key = self.hash_key.as_deref().unwrap_or_default();

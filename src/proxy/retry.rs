@@ -13,8 +13,8 @@ use crate::lua::ngx::balancer::PeerFailure;
 use crate::metrics;
 use crate::request::{Attempt, Request};
 use crate::snapshot::proxy_target::ProxyTarget;
-use crate::upstream::Peer;
 use crate::upstream::retry::{Exchange, Fault, Tries, Verdict, first_tries, is_idempotent, judge};
+use crate::upstream::{Outcome, Peer};
 use pingora::Result;
 
 /// What is known between two tries.
@@ -65,7 +65,7 @@ pub(super) async fn proxy(serving: &mut Serving<'_>, target: &ProxyTarget) -> Re
         let tried = tokio::select! {
             biased;
             tried = attempt => tried,
-            () = watch(serving, &request) => return gone(&request),
+            () = watch(serving, &request) => return gone(&request, true),
         };
         match tried {
             Err(failed) => {
@@ -84,16 +84,19 @@ pub(super) async fn proxy(serving: &mut Serving<'_>, target: &ProxyTarget) -> Re
 }
 
 /// The client's going away ends the exchange, unless `proxy_ignore_client_abort` is on.
-async fn watch(serving: &mut Serving<'_>, request: &Request) {
+pub(super) async fn watch(serving: &mut Serving<'_>, request: &Request) {
     if request.conf().proxy.ignore_client_abort {
         std::future::pending().await
     }
     serving.client.gone().await;
 }
 
-fn gone(request: &Request) -> Result<Flow> {
-    end_attempt(request, Some(499));
-    request.response.borrow_mut().status = 499;
+/// Ends a request whose client has gone: 499 where `nothing_sent`.
+pub(super) fn gone(request: &Request, nothing_sent: bool) -> Result<Flow> {
+    end_attempt(request, None);
+    if nothing_sent {
+        request.response.borrow_mut().status = 499;
+    }
     request.log(
         Level::Info,
         format_args!("client prematurely closed connection, so upstream connection is closed too"),
@@ -137,6 +140,9 @@ fn after_failure(
     end_attempt(request, verdict.status);
     request.log(Level::Error, format_args!("{}", failed.reason));
     peer.report(verdict.counts, clock::monotonic().as_ms());
+    if verdict.counts == Outcome::Stale {
+        round.destination.forget_last();
+    }
     round.turns.note(PeerFailure::Failed, verdict.status.unwrap_or(502));
     round.left = verdict.left;
     if verdict.retry {

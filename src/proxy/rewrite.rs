@@ -69,7 +69,11 @@ fn step(vm: &Vm, request: &Rc<Request>, op: &Op, changed: &mut bool) -> Next {
             rewrite(request, regex, &new, *after, changed)
         }
         Op::Return { status, text } => {
-            let text = text.as_ref().map(|it| it.value(&**request));
+            let text = text.as_ref().map(|it| {
+                // The text may show it.
+                request.response.borrow_mut().status = *status;
+                it.value(&**request)
+            });
             Next::Stop(answer(*status, text))
         }
         Op::Break => {
@@ -82,7 +86,7 @@ fn step(vm: &Vm, request: &Rc<Request>, op: &Op, changed: &mut bool) -> Next {
 /// What `return` answers with.
 fn answer(status: u16, text: Option<Bytes>) -> Flow {
     match (status, text) {
-        (444, _) => Flow::Close,
+        (444, _) => Flow::Status(444),
         (301 | 302 | 303 | 307 | 308, Some(location)) => Flow::Redirect(status, location),
         (_, Some(text)) => Flow::Text(status, text),
         (200..=299, None) => Flow::Text(status, Bytes::new()),

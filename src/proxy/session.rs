@@ -37,6 +37,7 @@ impl<'a> Client<'a> {
             let head = std::mem::take(&mut output.head_ready);
             (head, std::mem::take(&mut output.chunks), std::mem::take(&mut output.last))
         };
+        request.connection.send_timeout_ms.set(request.conf().send_timeout_ms);
         if with_head {
             self.write_head(request).await?;
         }

@@ -4,7 +4,7 @@ use super::exchange::{Response, Upstream};
 use super::filters;
 use super::head;
 use super::phases::{Flow, Serving, cut};
-use super::retry::end_attempt;
+use super::retry::{end_attempt, gone, watch};
 use crate::http::uri;
 use crate::log::Level;
 use crate::request::{Request, ResponseHead, decimal};
@@ -16,6 +16,16 @@ use std::task::Poll;
 /// Fields of one connection, which nginx reads itself.
 const HOP_BY_HOP: [&[u8]; 3] = [b"connection", b"keep-alive", b"transfer-encoding"];
 
+/// Fields that `X-Accel-Redirect` carries over to what answers in its place.
+const ACCEL_KEPT: [&[u8]; 6] = [
+    b"content-type",
+    b"content-disposition",
+    b"set-cookie",
+    b"cache-control",
+    b"expires",
+    b"accept-ranges",
+];
+
 /// Passes a response on to the client.
 ///
 /// # Errors
@@ -26,43 +36,60 @@ pub(super) async fn pass(serving: &mut Serving<'_>, response: Response) -> Resul
     let intercepted = proxy.intercept_errors
         && response.status >= 300
         && request.conf().error_page.iter().any(|it| it.statuses.contains(&response.status));
+    let Response { status, reason, headers, connection } = response;
+    let target = headers.get(b"x-accel-redirect").cloned();
+    *request.upstream_headers.borrow_mut() = headers;
     if intercepted {
         end_attempt(&request, None);
-        *request.upstream_headers.borrow_mut() = response.headers;
-        return Ok(Flow::Status(response.status));
+        keep(&request, |it| status == 401 && it.eq_ignore_ascii_case(b"www-authenticate"));
+        return Ok(Flow::Status(status));
     }
-    if let Some(target) = response.headers.get(b"x-accel-redirect").cloned() {
+    if let Some(target) = target {
         end_attempt(&request, None);
+        keep(&request, |it| ACCEL_KEPT.iter().any(|kept| it.eq_ignore_ascii_case(kept)));
         return Ok(accel_redirect(&request, &target));
     }
-    fill(&request, &proxy, &response);
-    *request.upstream_headers.borrow_mut() = response.headers;
+    fill(&request, &proxy, status, reason);
     if serving.send_head().is_err() {
         end_attempt(&request, None);
         return Ok(Flow::Done);
     }
-    let sent = stream(serving, response.connection).await;
+    let sent = stream(serving, connection).await;
     end_attempt(&request, None);
     sent
 }
 
+/// Fields of the upstream's that stay on the response when something else makes the rest of it.
+fn keep(request: &Request, is_kept: impl Fn(&[u8]) -> bool) {
+    let headers = request.upstream_headers.borrow();
+    let mut head = request.response.borrow_mut();
+    for (name, value) in headers.iter().filter(|(name, _)| is_kept(name)) {
+        if name.eq_ignore_ascii_case(b"content-type") {
+            head.content_type = Some(value.clone());
+        } else {
+            head.headers.append(name.clone(), value.clone());
+        }
+    }
+}
+
 /// The client's head, from the upstream's.
-fn fill(request: &Request, proxy: &ProxyConf, response: &Response) {
-    // `proxy_redirect` may hold variables of the response: nothing is borrowed meanwhile.
+fn fill(request: &Request, proxy: &ProxyConf, status: u16, reason: Option<Bytes>) {
+    // `proxy_redirect` may hold variables of the response: nothing is borrowed for writing.
     let mut head = ResponseHead {
         closes: request.response.borrow().closes,
-        status: response.status,
-        reason: response.reason.clone().filter(|it| !it.is_empty()),
+        status,
+        reason: reason.filter(|it| !it.is_empty()),
         ..ResponseHead::default()
     };
-    let headers = &response.headers;
+    let headers = request.upstream_headers.borrow();
     let is_chunked = headers.contains(b"transfer-encoding");
     for (name, value) in headers.iter() {
         let is = |text: &[u8]| name.eq_ignore_ascii_case(text);
         if is(b"content-type") {
             head.content_type = Some(value.clone());
-        } else if is(b"content-length") && !is_chunked {
-            head.content_length = decimal(value);
+        } else if is(b"content-length") {
+            // A chunked response says its length by its chunks; the client must not see both.
+            head.content_length = decimal(value).filter(|_| !is_chunked);
         } else if is(b"location") || is(b"refresh") {
             match redirected(request, proxy, is(b"location"), value) {
                 // nginx makes absolute what it has rewritten, and nothing else.
@@ -137,10 +164,11 @@ async fn stream(serving: &mut Serving<'_>, mut upstream: Upstream) -> Result<Flo
     let head_length = upstream.head_length;
     loop {
         let chunk = match next_chunk(serving, &mut upstream).await? {
-            Ok(chunk) => chunk,
-            Err(error) => return broke_off(serving, &request, &error).await,
+            Next::Chunk(chunk) => chunk,
+            Next::End => break,
+            Next::BrokeOff(error) => return broke_off(serving, &request, &error).await,
+            Next::ClientGone => return gone(&request, false),
         };
-        let Some(chunk) = chunk else { break };
         received += chunk.len() as u64;
         if let Some(attempt) = request.attempts.borrow_mut().last_mut() {
             attempt.response_length = received;
@@ -162,21 +190,42 @@ async fn stream(serving: &mut Serving<'_>, mut upstream: Upstream) -> Result<Flo
     Ok(Flow::Done)
 }
 
-/// The next chunk; while the upstream lets it wait, the client gets all that came before.
-async fn next_chunk(
-    serving: &mut Serving<'_>,
-    upstream: &mut Upstream,
-) -> Result<Result<Option<Bytes>>> {
+/// What comes next of an upstream's body.
+enum Next {
+    Chunk(Bytes),
+    End,
+    BrokeOff(Box<pingora::Error>),
+    ClientGone,
+}
+
+impl From<Result<Option<Bytes>>> for Next {
+    fn from(read: Result<Option<Bytes>>) -> Self {
+        match read {
+            Ok(Some(chunk)) => Self::Chunk(chunk),
+            Ok(None) => Self::End,
+            Err(error) => Self::BrokeOff(error),
+        }
+    }
+}
+
+/// The next chunk; while the upstream lets it wait, the client gets all that came before, and is
+/// watched.
+async fn next_chunk(serving: &mut Serving<'_>, upstream: &mut Upstream) -> Result<Next> {
     let mut read = std::pin::pin!(upstream.read());
     let at_once = std::future::poll_fn(|cx| match read.as_mut().poll(cx) {
         Poll::Ready(chunk) => Poll::Ready(Some(chunk)),
         Poll::Pending => Poll::Ready(None),
     });
     if let Some(chunk) = at_once.await {
-        return Ok(chunk);
+        return Ok(chunk.into());
     }
     serving.client.flush_socket().await?;
-    Ok(read.await)
+    let request = serving.request.clone();
+    Ok(tokio::select! {
+        biased;
+        chunk = read => chunk.into(),
+        () = watch(serving, &request) => Next::ClientGone,
+    })
 }
 
 /// The client must see that the body is not whole: its connection is cut.

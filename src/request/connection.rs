@@ -65,6 +65,8 @@ pub struct Connection {
     pub requests: Cell<u64>,
     /// Its listener drains: the response that it is at is its last.
     pub closing: Cell<bool>,
+    /// `send_timeout` of the location that answers, milliseconds; 0 is no limit.
+    pub send_timeout_ms: Cell<u64>,
     /// The worker that serves it, from 0.
     pub worker: usize,
     /// Over TLS.
@@ -105,6 +107,7 @@ mod tests {
             accepted: Tick::from_us(1),
             requests: Cell::new(0),
             closing: Cell::new(false),
+            send_timeout_ms: Cell::new(0),
             worker: 0,
             is_tls: false,
         });

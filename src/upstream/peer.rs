@@ -35,6 +35,8 @@ pub enum Outcome {
     Ok,
     /// `proxy_next_upstream` calls it a failure; see [`super::retry::Verdict::counts`].
     Failed,
+    /// A kept connection had died meanwhile, which says nothing of the peer. (nginx counts it.)
+    Stale,
 }
 
 /// One address of an upstream. The settings are of one generation; the state is shared by all.
@@ -217,8 +219,11 @@ impl Peer {
     /// (`max_fails` within `fail_timeout`), for the caller's log line.
     pub fn report(&self, outcome: Outcome, now_ms: u64) -> bool {
         let state = &*self.state;
-        state.requests.fetch_add(1, Relaxed);
+        if outcome != Outcome::Stale {
+            state.requests.fetch_add(1, Relaxed);
+        }
         match outcome {
+            Outcome::Stale => false,
             Outcome::Ok => {
                 if state.fails() != 0
                     && state.accessed_ms.load(Relaxed) < state.checked_ms.load(Relaxed)

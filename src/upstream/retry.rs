@@ -82,10 +82,12 @@ pub fn judge(next: &NextUpstream, fault: Fault, exchange: Exchange, tries: Tries
             Verdict { retry, counts, status: None, left }
         }
         Fault::Error | Fault::Timeout | Fault::InvalidHeader => {
-            let left = left + u32::from(exchange.reused && fault == Fault::Error);
+            let stale = exchange.reused && fault == Fault::Error;
+            let left = left + u32::from(stale);
             let status = if fault == Fault::Timeout { 504 } else { 502 };
             let retry = is_allowed && left > 0;
-            Verdict { retry, counts: Outcome::Failed, status: Some(status), left }
+            let counts = if stale && retry { Outcome::Stale } else { Outcome::Failed };
+            Verdict { retry, counts, status: Some(status), left }
         }
     }
 }
@@ -200,7 +202,7 @@ mod tests {
     fn a_stale_kept_connection_costs_no_try() {
         let reused = Exchange { reused: true, ..GET };
         let last = Tries { left: 1, ..TWO };
-        row("error", Fault::Error, reused, last, "retry Failed 1");
+        row("error", Fault::Error, reused, last, "retry Stale 1");
         row("timeout", Fault::Timeout, reused, last, "504 Failed 0");
         let post = Exchange { idempotent: false, ..reused };
         row("error", Fault::Error, post, last, "502 Failed 1");

@@ -18,6 +18,7 @@ pub fn connection(accepted: Tick) -> Rc<Connection> {
         accepted,
         requests: Cell::new(0),
         closing: Cell::new(false),
+        send_timeout_ms: Cell::new(0),
         worker: 0,
         is_tls: false,
     })

@@ -213,6 +213,7 @@ impl WorkerListener {
             accepted: clock::monotonic(),
             requests: Cell::new(0),
             closing: Cell::new(false),
+            send_timeout_ms: Cell::new(0),
             worker: self.core.state().id,
             is_tls: false,
         });

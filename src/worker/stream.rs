@@ -27,6 +27,8 @@ use tokio::time::Sleep;
 /// Bytes collected before a write; a larger write goes straight to the socket.
 const WRITE_BUFFER_BYTES: usize = 4096;
 
+const READING_HEAD: &str = "reading client request headers";
+
 /// A client's connection.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -35,6 +37,8 @@ pub(super) struct Stream {
     wait: SendWrapper<Rc<HeadWait>>,
     /// Rings when the verdict of `wait` may have changed; made when first needed.
     alarm: Option<Pin<Box<Sleep>>>,
+    /// Rings when the client has taken nothing for `send_timeout`; there while a write waits.
+    send_alarm: Option<Pin<Box<Sleep>>>,
     pub(in crate::worker) ends: Arc<SocketDigest>,
     pub(in crate::worker) carried: Option<Arc<ProxyDigest>>,
 }
@@ -45,13 +49,15 @@ impl Stream {
         let ends = Arc::new(SocketDigest::from_raw_fd(socket.as_raw_fd()));
         let carried = wait.connection.carried();
         let wait = SendWrapper::new(wait);
-        Self { socket, unsent: BytesMut::new(), wait, alarm: None, ends, carried }
+        let unsent = BytesMut::new();
+        Self { socket, unsent, wait, alarm: None, send_alarm: None, ends, carried }
     }
 
     /// Sends what was collected.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
-            let count = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.unsent))?;
+            let written = Pin::new(&mut self.socket).poll_write(cx, &self.unsent);
+            let count = ready!(self.poll_taken(cx, written))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -63,6 +69,23 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
+    /// A write that the client does not take waits for `send_timeout` at most.
+    fn poll_taken(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let timeout_ms = self.wait.connection.send_timeout_ms.get();
+        if written.is_ready() || timeout_ms == 0 {
+            self.send_alarm = None;
+            return written;
+        }
+        let after = Duration::from_millis(timeout_ms);
+        let alarm = self.send_alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
+        ready!(alarm.as_mut().poll(cx));
+        Poll::Ready(Err(self.timed_out("sending to client")))
+    }
+
     /// There is nothing to read: waits on, or ends the connection.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -70,7 +93,7 @@ impl Stream {
             match self.wait.verdict(now) {
                 Verdict::NotWaiting => return Poll::Pending,
                 Verdict::Close => return Poll::Ready(Ok(())),
-                Verdict::TimedOut => return Poll::Ready(Err(self.timed_out())),
+                Verdict::TimedOut => return Poll::Ready(Err(self.timed_out(READING_HEAD))),
                 Verdict::Wait(until) => {
                     self.wait.park(cx.waker());
                     let Some(until) = until else { return Poll::Pending };
@@ -89,7 +112,7 @@ impl Stream {
         alarm.as_mut().poll(cx)
     }
 
-    fn timed_out(&self) -> io::Error {
+    fn timed_out(&self, doing: &str) -> io::Error {
         let connection = &self.wait.connection;
         let context = |line: &mut Line| {
             line.field("client", connection.client.host());
@@ -98,16 +121,14 @@ impl Stream {
         crate::log::main_log().write(
             Level::Info,
             Some(connection.serial),
-            format_args!(
-                "client timed out (110: Connection timed out) while reading client request headers"
-            ),
+            format_args!("client timed out (110: Connection timed out) while {doing}"),
             Some(&context),
         );
         io::ErrorKind::TimedOut.into()
     }
 
     fn note_arrival(&self, now: Tick) -> io::Result<()> {
-        if self.wait.arrived(now) { Ok(()) } else { Err(self.timed_out()) }
+        if self.wait.arrived(now) { Ok(()) } else { Err(self.timed_out(READING_HEAD)) }
     }
 }
 
@@ -138,7 +159,8 @@ impl AsyncWrite for Stream {
             ready!(self.poll_send(cx))?;
         }
         if bytes.len() >= WRITE_BUFFER_BYTES {
-            return Pin::new(&mut self.socket).poll_write(cx, bytes);
+            let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+            return self.poll_taken(cx, written);
         }
         self.unsent.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))

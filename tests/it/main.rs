@@ -8,6 +8,7 @@ mod clients;
 mod command_line;
 mod drain;
 mod examples;
+mod faults;
 mod health;
 mod logs;
 mod lua_errors;

@@ -130,6 +130,7 @@ pub fn request(snapshot: Arc<Snapshot>, text: &str) -> Rc<Request> {
         worker: 0,
         is_tls: false,
         closing: Cell::new(false),
+        send_timeout_ms: Cell::new(0),
     };
     let (location, captured) = match snapshot.servers[0].router.find(&target.path) {
         Found::Location(id) => (Some(id), None),

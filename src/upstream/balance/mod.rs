@@ -33,6 +33,7 @@ pub struct NoPeer;
 pub struct Tried {
     set: u64,
     bits: SmallVec<[u64; 1]>,
+    last: usize,
     on_backup: bool,
     hash: u32,
     rounds: u32,
@@ -59,6 +60,15 @@ impl Tried {
             self.bits.resize(word + 1, 0);
         }
         self.bits[word] |= 1 << (index % 64);
+        self.last = index;
+    }
+
+    /// The peer that was picked last may be picked again: all that failed was a connection to it
+    /// that had been kept.
+    pub fn forget_last(&mut self) {
+        if let Some(word) = self.bits.get_mut(self.last / 64) {
+            *word &= !(1 << (self.last % 64));
+        }
     }
 
     fn has(&self, index: usize) -> bool {
