@@ -92,17 +92,18 @@ pub(super) fn build(request: &Request, session: &mut Session) -> Result<(Respons
             writer.add("Keep-Alive", format!("timeout={header}").as_bytes());
         }
     }
-    let place = response.content_length.and(response.content_length_place);
-    let place = place.map(|it| it.min(response.headers.len()));
-    let length = response.content_length.unwrap_or_default().to_string();
-    for (index, (name, value)) in response.headers.iter().enumerate() {
-        if place == Some(index) {
-            writer.add("Content-Length", length.as_bytes());
+    let text = response.content_length.unwrap_or_default().to_string();
+    let placed =
+        response.content_length_place.as_ref().filter(|_| response.content_length.is_some());
+    let at = placed.map(|(place, _)| (*place).min(response.headers.len()));
+    let fields = response.headers.iter().map(Some).chain([None]);
+    for (index, field) in fields.enumerate() {
+        if let (Some((_, name)), true) = (placed, at == Some(index)) {
+            writer.add(name.clone(), text.as_bytes());
         }
-        writer.add(name.clone(), value);
-    }
-    if place == Some(response.headers.len()) {
-        writer.add("Content-Length", length.as_bytes());
+        if let Some((name, value)) = field {
+            writer.add(name.clone(), value);
+        }
     }
     let length = writer.length;
     Ok((writer.head, length))

@@ -15,9 +15,9 @@ pub struct ResponseHead {
     pub content_type: Option<Bytes>,
     /// `Content-Length`; written behind `Content-Type`.
     pub content_length: Option<u64>,
-    /// How many of `headers` come before `Content-Length`, where a script set it: then it has no
-    /// place of its own.
-    pub content_length_place: Option<usize>,
+    /// How many of `headers` come before `Content-Length` where a script set it, and the spelling
+    /// that the script gave it: then it has no place of its own.
+    pub content_length_place: Option<(usize, Bytes)>,
     /// A redirect of our own; a relative one is made absolute when it is written.
     pub location: Option<Bytes>,
     /// `Last-Modified` of a file, as unix seconds.

@@ -129,7 +129,8 @@ fn put(head: &mut ResponseHead, name: &Bytes, value: Bytes, replace: bool) -> Re
                 true => None,
                 false => Some(decimal(&value).ok_or("failed to set header")?),
             };
-            head.content_length_place = head.content_length.map(|_| head.headers.len());
+            let place = (head.headers.len(), name.clone());
+            head.content_length_place = head.content_length.map(|_| place);
         }
         b"last-modified" => {
             head.last_modified = None;
