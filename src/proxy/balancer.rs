@@ -72,7 +72,7 @@ pub(super) fn turn(
 
 /// Tries and timeouts that the script set.
 fn apply(round: &mut Round, turn: &BalancerTurn) {
-    round.left += turn.more_tries;
+    round.left = round.left.saturating_add(turn.more_tries);
     let or = |ms: Option<u64>, own: Duration| ms.map_or(own, Duration::from_millis);
     round.timeouts.connect = or(turn.connect_timeout_ms, round.timeouts.connect);
     round.timeouts.send = or(turn.send_timeout_ms, round.timeouts.send);

@@ -167,27 +167,33 @@ async fn final_head(
     let status = parsed.map_or(502, |it| it.status.as_u16());
     let raw = session.as_http1().map(|it| it.get_headers_raw_bytes());
     let (reason, headers) = match (raw, parsed) {
-        (Some(raw), _) => from_raw(&raw),
+        (Some(raw), _) => from_raw(&raw).ok_or_else(|| {
+            let error = pingora::Error::new(ErrorType::InvalidHTTPHeader);
+            failed(&error, "while reading response header from upstream")
+        })?,
         (None, Some(parsed)) => (None, from_fields(parsed)),
         (None, None) => (None, Headers::new()),
     };
     Ok((status, reason, headers))
 }
 
-/// Order and spelling as the peer sent them.
-fn from_raw(raw: &Bytes) -> (Option<Bytes>, Headers) {
+/// Order and spelling as the peer sent them; `None` for a folded line, which nginx refuses.
+fn from_raw(raw: &Bytes) -> Option<(Option<Bytes>, Headers)> {
     let mut lines =
         raw.split(|it| *it == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let first = lines.next().unwrap_or_default();
     let reason = first.splitn(3, |it| *it == b' ').nth(2).map(Bytes::copy_from_slice);
     let mut headers = Headers::with_capacity(16);
     for line in lines.take_while(|it| !it.is_empty()) {
+        if line.starts_with(b" ") || line.starts_with(b"\t") {
+            return None;
+        }
         if let Some(colon) = line.iter().position(|it| *it == b':') {
             let value = Bytes::copy_from_slice(line[colon + 1..].trim_ascii());
             headers.append(raw.slice_ref(&line[..colon]), value);
         }
     }
-    (reason, headers)
+    Some((reason, headers))
 }
 
 fn from_fields(parsed: &pingora::http::ResponseHeader) -> Headers {

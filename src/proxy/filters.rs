@@ -84,21 +84,7 @@ pub(super) fn body(vm: &Vm, request: &Rc<Request>, chunk: Bytes, last: bool) -> 
         return Ok(());
     }
     let (chunk, last) = match request.conf().lua.body_filter {
-        Some(id) if head::has_body(request) || last => {
-            let handler = vm
-                .handler(&request.snapshot.chunks[id as usize].source)
-                .map_err(|error| error.to_string())?;
-            match vm.filter_body(&handler, request, chunk, last) {
-                Ok(filtered) => filtered,
-                Err(failure) => {
-                    lua_phase::count(Phase::BodyFilter, &failure);
-                    request
-                        .log_bytes(Level::Error, &failure.sync_text(Phase::BodyFilter.context()));
-                    request.filter_status.set(500);
-                    return Err("a body filter has failed".into());
-                }
-            }
-        }
+        Some(id) if head::has_body(request) || last => body_by_lua(vm, request, id, chunk, last)?,
         _ => (chunk, last),
     };
     let mut output = request.output.borrow_mut();
@@ -108,6 +94,28 @@ pub(super) fn body(vm: &Vm, request: &Rc<Request>, chunk: Bytes, last: bool) -> 
         request.finished.set(true);
     }
     Ok(())
+}
+
+/// What `body_filter_by_lua*` makes of a chunk; its error is logged and ends the response.
+fn body_by_lua(
+    vm: &Vm,
+    request: &Rc<Request>,
+    id: crate::snapshot::ChunkId,
+    chunk: Bytes,
+    last: bool,
+) -> Result<(Bytes, bool), String> {
+    let script = &request.snapshot.chunks[id as usize];
+    let handler = lua_phase::load(vm, script, request).map_err(|error| {
+        request.log(Level::Error, format_args!("{error}"));
+        request.filter_status.set(500);
+        error.to_string()
+    })?;
+    vm.filter_body(&handler, request, chunk, last).map_err(|failure| {
+        lua_phase::count(Phase::BodyFilter, &failure);
+        request.log_bytes(Level::Error, &failure.sync_text(Phase::BodyFilter.context()));
+        request.filter_status.set(500);
+        "a body filter has failed".into()
+    })
 }
 
 /// Runs a handler of a phase that cannot wait; its error is logged.

@@ -219,3 +219,24 @@ fn the_bytes_of_an_exchange_are_counted() {
     let line = format!("{} {sent} {received}\n", head(&answer.head.text()));
     settles("it is logged", line, || server.read("logs/access.log"));
 }
+
+#[test]
+fn a_folded_line_of_an_upstream_is_a_502() {
+    let origin =
+        Origin::start(|_| Answer::new("200 OK", "X-A: b\r\n Content-Length: 900\r\n", "ok"));
+    let server = proxied(&origin, "", TO_ORIGIN);
+    assert_eq!(get(server.port(), "/").status(), 502);
+    server.expect_logged("upstream sent invalid header while reading response header");
+}
+
+#[test]
+fn a_body_filter_may_be_named_by_the_request() {
+    let server =
+        Setup::new(Kind::Moongate).file("upper.lua", "ngx.arg[1] = ngx.arg[1]:upper()").start(
+            "http { server { listen 127.0.0.1:$PORT; location / {\n\
+             body_filter_by_lua_file $arg_filter.lua; return 200 fine; } } }",
+        );
+    assert_eq!(get(server.port(), "/?filter=upper").text(), "FINE");
+    assert_eq!(get(server.port(), "/?filter=missing").status(), 500);
+    assert_eq!(get(server.port(), "/?filter=upper").text(), "FINE");
+}
