@@ -44,7 +44,7 @@ pub struct Library {
 
 /// Declares the functions of a Lua table, one row each:
 ///
-/// ```ignore
+/// ```text
 /// functions! { pub NAME "ngx" {
 ///     sleep: YIELDING => sleep,
 /// } }
