@@ -13,11 +13,11 @@ use crate::snapshot::conf::ProxyConf;
 use crate::upstream::retry::Fault;
 use crate::upstream::{Group, Keepalive, Peer, PeerAddr};
 use bytes::Bytes;
+use pingora::ErrorType;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::HttpSession as Http1Session;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{ErrorSource, ErrorType};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -40,6 +40,8 @@ pub(super) struct Upstream {
     upstream: Arc<str>,
     keepalive: Keepalive,
     read_timeout: Duration,
+    /// The peer got the whole request.
+    whole: bool,
     /// Bytes of the response's head.
     pub head_length: u64,
 }
@@ -104,11 +106,13 @@ pub(super) async fn attempt(
         reused,
         reason: describe(error, doing),
     };
-    if let Err(error) = send(&mut session, request, head).await {
-        // The peer may have answered before it had read everything.
-        if !is_closed(&error) || session.read_response_header().await.is_err() {
+    let sent = send(&mut session, request, head).await;
+    let whole = sent.is_ok();
+    if let Err(error) = sent {
+        if !has_answered(&mut session, &error).await {
             return Err(failed(&error, "while sending request to upstream"));
         }
+        session.set_read_timeout(Some(timeouts.read));
     } else {
         let doing = "while reading response header from upstream";
         session.read_response_header().await.map_err(|it| failed(&it, doing))?;
@@ -130,8 +134,24 @@ pub(super) async fn attempt(
             upstream: group.name.clone(),
             keepalive: group.keepalive,
             read_timeout: timeouts.read,
+            whole,
         },
     })
+}
+
+/// Whether the peer answered before it had read the whole request. What takes no more bytes has
+/// said already what it has to say, or is given no more time.
+async fn has_answered(session: &mut HttpSession, error: &pingora::Error) -> bool {
+    match error.etype() {
+        ErrorType::WriteError | ErrorType::ConnectionClosed => {
+            session.read_response_header().await.is_ok()
+        }
+        ErrorType::WriteTimedout => {
+            session.set_read_timeout(Some(Duration::ZERO));
+            session.read_response_header().await.is_ok()
+        }
+        _ => false,
+    }
 }
 
 fn head_length_of(session: &HttpSession) -> u64 {
@@ -276,6 +296,10 @@ impl Upstream {
 
     /// The response was read to its end: keeps the connection where the group does so.
     pub async fn release(self, worker: &WorkerState) {
+        if !self.whole {
+            // The peer would take the next request for the rest of this one.
+            return;
+        }
         let HttpSession::H1(mut session) = self.session else { return };
         session.respect_keepalive();
         if let Some(stream) = session.reuse().await {
@@ -312,11 +336,6 @@ fn fault_of(error: &pingora::Error) -> Fault {
         ErrorType::InvalidHTTPHeader => Fault::InvalidHeader,
         _ => Fault::Error,
     }
-}
-
-fn is_closed(error: &pingora::Error) -> bool {
-    matches!(error.etype(), ErrorType::WriteError | ErrorType::ConnectionClosed)
-        && error.esource() != &ErrorSource::Downstream
 }
 
 /// nginx's words for what happened.

@@ -5,6 +5,7 @@ use crate::harness::origin::{Answer, Origin, Reply};
 use crate::harness::server::{Kind, Server, Setup, gateway};
 use crate::harness::{eventually, settles};
 use std::fs;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 fn proxied(origin: &Origin, settings: &str, locations: &str) -> Server {
@@ -239,4 +240,36 @@ fn a_body_filter_may_be_named_by_the_request() {
     assert_eq!(get(server.port(), "/?filter=upper").text(), "FINE");
     assert_eq!(get(server.port(), "/?filter=missing").status(), 500);
     assert_eq!(get(server.port(), "/?filter=upper").text(), "FINE");
+}
+
+#[test]
+fn a_peer_that_answers_before_it_has_read_everything_is_heard() {
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let peer = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        stream.read(&mut [0; 100]).expect("a head");
+        stream.write_all(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\n").expect("it reads");
+        std::thread::sleep(Duration::from_millis(600));
+        stream.write_all(b"no").expect("it reads");
+        // Open until the gateway leaves: the connection must not be kept.
+        let (second, _) = listener.accept().expect("another connection");
+        drop((stream, second));
+    });
+    let server = Setup::new(Kind::Moongate).with("ORIGIN", format!("127.0.0.1:{port}")).start(
+        "http { client_max_body_size 50m; upstream pool { server $ORIGIN; keepalive 4; }\n\
+         server { listen 127.0.0.1:$PORT; location / { proxy_send_timeout 300ms;\n\
+         proxy_http_version 1.1; proxy_set_header Connection ''; proxy_pass http://pool; } } }",
+    );
+    let mut client = Client::connect(server.port()).expect("it listens");
+    let size = 30 << 20;
+    client
+        .send(format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"))
+        .and_then(|()| client.send(vec![b'a'; size]))
+        .expect("it reads");
+    assert_eq!(client.response("POST").map(|it| (it.status(), it.text())).ok(), {
+        Some((413, "no".to_owned()))
+    });
+    assert_eq!(get(server.port(), "/").status(), 502);
+    peer.join().expect("it got two connections");
 }
