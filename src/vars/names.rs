@@ -59,7 +59,8 @@ impl Names {
     /// Declares `name` for `set` and captures; an existing declaration stays.
     ///
     /// # Errors
-    /// A built-in variable that may not be assigned: nginx's `the duplicate "x" variable`.
+    /// A built-in variable that may not be assigned: nginx's `the duplicate "x" variable`; or too
+    /// many variables.
     pub fn declare(&mut self, name: &[u8]) -> Result<Var, String> {
         let lower = name.to_ascii_lowercase();
         if let Some(var) = self.resolve(&lower) {
@@ -71,7 +72,7 @@ impl Names {
                 _ => Err(duplicate(name)),
             };
         }
-        let var = Var::Slot(self.slot());
+        let var = Var::Slot(self.slot()?);
         self.declared.insert(lower.into(), var.clone());
         Ok(var)
     }
@@ -81,7 +82,7 @@ impl Names {
     /// # Errors
     /// As [`Names::declare`].
     pub fn declare_map(&mut self, name: &[u8], number: u16) -> Result<(), String> {
-        let slot = self.slot();
+        let slot = self.slot()?;
         self.declare_computed(name, Var::Map(number, slot))
     }
 
@@ -90,7 +91,7 @@ impl Names {
     /// # Errors
     /// As [`Names::declare`].
     pub fn declare_split(&mut self, name: &[u8], number: u16) -> Result<(), String> {
-        let slot = self.slot();
+        let slot = self.slot()?;
         self.declare_computed(name, Var::Split(number, slot))
     }
 
@@ -127,10 +128,10 @@ impl Names {
         matches!(self.resolve(name), Some(Var::Slot(_)))
     }
 
-    fn slot(&mut self) -> u16 {
+    fn slot(&mut self) -> Result<u16, String> {
         let slot = self.slots;
-        self.slots += 1;
-        slot
+        self.slots = slot.checked_add(1).ok_or("more than 65535 variables are declared")?;
+        Ok(slot)
     }
 }
 
@@ -154,6 +155,16 @@ mod tests {
         assert_eq!(names.resolve(b"uri"), Some(Var::Builtin(Builtin::Uri)));
         assert_eq!(names.resolve(b"nosuch"), None);
         assert_eq!(names.slots(), 1);
+    }
+
+    #[test]
+    fn slots_do_not_wrap() {
+        let mut names = Names::default();
+        for number in 0..u16::MAX {
+            assert!(names.declare(format!("v{number}").as_bytes()).is_ok());
+        }
+        assert!(names.declare(b"one_more").is_err());
+        assert!(names.declare(b"v7").is_ok(), "what is declared stays so");
     }
 
     #[test]
