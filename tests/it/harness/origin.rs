@@ -128,7 +128,9 @@ impl Origin {
         port: u16,
         script: impl Fn(&Received) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(SocketAddr::from((ip, port))).expect("the port is free");
+        let address = SocketAddr::from((ip, port));
+        // A child that another thread is starting may hold the probe of this port until its exec.
+        let listener = super::eventually("the port is free", || TcpListener::bind(address).ok());
         let shared = Arc::new(Shared {
             script: Box::new(script),
             received: Mutex::default(),
