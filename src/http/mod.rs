@@ -5,6 +5,7 @@ pub mod args;
 pub mod cookie;
 pub mod date;
 pub mod escape;
+pub mod h1;
 pub mod headers;
 pub mod host;
 pub mod method;
