@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["cosocket", "upstream", "rollout"],
     &["snapshot"],
     &["request"],
-    &["lua"],
+    &["lua", "downstream"],
     &["proxy"],
     &["worker"],
     &["control"],
@@ -34,7 +34,7 @@ const UNSAFE_HOMES: &[&str] = &["src/lua/ffi/", "src/sys/"];
 
 /// Crates whose types only these modules may know.
 const CRATE_HOMES: &[(&str, &[&str])] =
-    &[("pingora", &["request", "proxy", "worker", "app"]), ("mlua", &["lua"])];
+    &[("pingora", &["request", "downstream", "proxy", "worker", "app"]), ("mlua", &["lua"])];
 
 /// The one file that reads std's clocks.
 const CLOCK: &str = "src/clock.rs";

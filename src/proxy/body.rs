@@ -1,12 +1,13 @@
 //! Reading a request's body: into memory, or into a file once it is larger than
 //! `client_body_buffer_size`.
 
+use super::error::{Error, Result};
 use crate::log::Level;
 use crate::request::body::{Body, BodyFile};
 use crate::request::{Request, Version};
 use bytes::{Bytes, BytesMut};
+use pingora::ErrorType;
 use pingora::proxy::Session;
-use pingora::{ErrorType, Result};
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -90,11 +91,12 @@ impl Reader {
     async fn chunk(&mut self, session: &mut Session, timeout_ms: u64) -> Result<Option<Bytes>> {
         let timeout = Duration::from_millis(timeout_ms);
         match tokio::time::timeout(timeout, session.downstream_session.read_request_body()).await {
-            Ok(read) => read,
-            Err(_) => pingora::Error::e_explain(
-                ErrorType::ReadTimedout,
-                "client timed out while sending its body",
-            ),
+            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Err(error)) if *error.etype() == ErrorType::Custom(INVALID_CHUNK) => {
+                Err(Error::BodyInvalid)
+            }
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(Error::BodyTimedOut),
         }
     }
 
@@ -122,11 +124,11 @@ impl Reader {
 ///
 /// # Errors
 /// The client is gone: nginx calls that a bad request, which only the log sees.
-fn refused(request: &Request, error: Box<pingora::Error>) -> Result<Read> {
-    match error.etype() {
-        ErrorType::ReadTimedout => Ok(Read::Refused(408)),
-        ErrorType::Custom(name) if *name == INVALID_CHUNK => {
-            request.log(Level::Error, format_args!("client sent invalid chunked body"));
+fn refused(request: &Request, error: Error) -> Result<Read> {
+    match error {
+        Error::BodyTimedOut => Ok(Read::Refused(408)),
+        Error::BodyInvalid => {
+            request.log(Level::Error, format_args!("{error}"));
             Ok(Read::Refused(400))
         }
         _ => {

@@ -1,5 +1,6 @@
 //! What answers in a location.
 
+use super::error::Result;
 use super::files;
 use super::phases::{Flow, Serving};
 use super::redirect;
@@ -8,7 +9,6 @@ use super::scrape::scrape;
 use crate::lua::phase::Phase;
 use crate::snapshot::location::Content;
 use bytes::Bytes;
-use pingora::Result;
 
 /// Runs the content handler of the request's location.
 pub(super) async fn run(serving: &mut Serving<'_>) -> Result<Flow> {

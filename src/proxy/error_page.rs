@@ -1,12 +1,12 @@
 //! Statuses become answers: `error_page`, or nginx's built-in pages.
 
+use super::error::Result;
 use super::head;
 use super::phases::{Flow, Serving};
 use super::redirect;
 use crate::http::status;
 use crate::request::{Request, ResponseHead};
 use bytes::Bytes;
-use pingora::Result;
 
 /// Answers with a status: by an error page of the location if it has one, else by nginx's own.
 pub(super) fn answer(serving: &mut Serving<'_>, code: u16) -> Result<Flow> {

@@ -1,5 +1,6 @@
 //! Files below `root`: what a location without a handler answers with, as nginx's static module.
 
+use super::error::Result;
 use super::filters;
 use super::phases::{Flow, Serving};
 use super::redirect;
@@ -9,7 +10,6 @@ use crate::log::Level;
 use crate::request::Request;
 use crate::sys::errno::Errno;
 use bytes::Bytes;
-use pingora::Result;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use tokio::io::AsyncReadExt;

@@ -3,6 +3,7 @@
 use super::access_log;
 use super::admission;
 use super::body::Reader;
+use super::error;
 use super::phases;
 use super::session::Client;
 use super::worker::{Generation, WorkerState};
@@ -46,7 +47,7 @@ impl Gateway {
         &self,
         session: &'a mut Session,
         context: &mut Context,
-    ) -> Option<SendWrapper<impl Future<Output = Result<()>> + use<'a>>> {
+    ) -> Option<SendWrapper<impl Future<Output = error::Result<()>> + use<'a>>> {
         clock::update();
         let connection = Connection::of(session.digest()?)?;
         connection.requests.set(connection.requests.get() + 1);

@@ -1,11 +1,11 @@
 //! The response head as nginx writes it: its order, its framing, its decision to keep the
 //! connection.
 
+use super::error::Result;
 use crate::clock;
 use crate::http::status;
 use crate::request::{Request, Version};
 use bytes::Bytes;
-use pingora::Result;
 use pingora::http::{IntoCaseHeaderName, ResponseHeader};
 use pingora::proxy::Session;
 

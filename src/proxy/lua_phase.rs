@@ -1,5 +1,6 @@
 //! Phases whose Lua may wait: rewrite, access, content.
 
+use super::error::Result;
 use super::session::Client;
 use crate::log::Level;
 use crate::lua::chunk::Handler;
@@ -13,7 +14,6 @@ use crate::lua::vm::Vm;
 use crate::metrics;
 use crate::request::Request;
 use crate::snapshot::{Chunk, ChunkId};
-use pingora::Result;
 use std::future::poll_fn;
 use std::path::Path;
 use std::rc::Rc;

@@ -9,6 +9,7 @@ mod admission;
 mod balancer;
 mod body;
 mod content;
+mod error;
 mod error_page;
 mod exchange;
 mod files;

@@ -2,6 +2,7 @@
 
 use super::admission::Admitted;
 use super::content;
+use super::error::{Error, Result};
 use super::error_page;
 use super::filters;
 use super::host;
@@ -18,7 +19,6 @@ use crate::request::Request;
 use crate::snapshot::ChunkId;
 use crate::snapshot::router::Found;
 use bytes::Bytes;
-use pingora::Result;
 use std::rc::Rc;
 
 /// What follows a phase.
@@ -99,9 +99,9 @@ pub(super) fn log_as(request: &Request, status: u16) {
     }
 }
 
-/// The error that makes pingora close the connection.
+/// The error that closes the connection.
 pub(super) fn cut<T>(why: &'static str) -> Result<T> {
-    pingora::Error::e_explain(pingora::ErrorType::ConnectionClosed, why)
+    Err(Error::Cut(why))
 }
 
 impl Serving<'_> {

@@ -1,12 +1,12 @@
 //! Answers without a handler: `return`, redirects.
 
+use super::error::Result;
 use super::error_page;
 use super::files;
 use super::filters;
 use super::phases::{Flow, Serving};
 use crate::request::Request;
 use bytes::Bytes;
-use pingora::Result;
 
 /// `return STATUS "text"`.
 pub(super) fn text(serving: &Serving<'_>, status: u16, text: Bytes) -> Result<Flow> {

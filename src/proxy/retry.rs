@@ -2,6 +2,7 @@
 
 use super::balancer;
 use super::body::Read;
+use super::error::Result;
 use super::exchange::{self, Failed, Timeouts};
 use super::phases::{Flow, Serving, cut};
 use super::pick::Destination;
@@ -15,7 +16,6 @@ use crate::request::{Attempt, Request};
 use crate::snapshot::proxy_target::ProxyTarget;
 use crate::upstream::retry::{Exchange, Fault, Tries, Verdict, first_tries, is_idempotent, judge};
 use crate::upstream::{Outcome, Peer};
-use pingora::Result;
 
 /// What is known between two tries.
 pub(super) struct Round {

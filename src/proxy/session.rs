@@ -1,12 +1,13 @@
 //! The client's side of a request: pingora's session, and what is to be written to it.
 
 use super::body::{self, Reader};
+use super::error::Result;
 use super::head;
 use crate::request::Request;
 use bytes::Bytes;
+use pingora::ErrorType;
 use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
-use pingora::{ErrorType, Result};
 
 /// Marks the failure that makes pingora flush.
 const FLUSH: &str = "MoongateFlush";
@@ -55,19 +56,19 @@ impl<'a> Client<'a> {
     }
 
     async fn end(&mut self) -> Result<()> {
-        self.session.downstream_session.write_response_body(Bytes::new(), true).await
+        Ok(self.session.downstream_session.write_response_body(Bytes::new(), true).await?)
     }
 
     async fn write_head(&mut self, request: &Request) -> Result<()> {
         let (head, length) = head::build(request, self.session)?;
         request.bytes_sent.set(request.bytes_sent.get() + length);
-        self.session.downstream_session.write_response_header(Box::new(head)).await
+        Ok(self.session.downstream_session.write_response_header(Box::new(head)).await?)
     }
 
     async fn write_chunk(&mut self, request: &Request, chunk: Bytes, last: bool) -> Result<()> {
         let sent = wire_length(&chunk, last, request.response.borrow().chunked);
         request.body_bytes_sent.set(request.body_bytes_sent.get() + sent);
-        self.session.downstream_session.write_response_body(chunk, last).await
+        Ok(self.session.downstream_session.write_response_body(chunk, last).await?)
     }
 
     /// Pushes what pingora has buffered out to the socket: it does so by itself only at the end of
@@ -81,7 +82,7 @@ impl<'a> Client<'a> {
         let tasks = vec![HttpTask::Body(None, false), HttpTask::Failed(marker)];
         match self.session.downstream_session.response_duplex_vec(tasks).await {
             Err(error) if *error.etype() == ErrorType::Custom(FLUSH) => Ok(()),
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
             Ok(_) => Ok(()),
         }
     }

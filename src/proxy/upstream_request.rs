@@ -1,10 +1,10 @@
 //! The request as the upstream gets it: nginx's request line, its order of header fields.
 
+use super::error::Result;
 use super::pick::UriPart;
 use crate::http::escape;
 use crate::request::{Body, Request};
 use bytes::Bytes;
-use pingora::Result;
 use pingora::http::RequestHeader;
 
 /// The head for the upstream.

@@ -1,5 +1,6 @@
 //! An upstream's response on its way to the client: which fields pass, redirects, the body.
 
+use super::error::Result;
 use super::exchange::{Response, Upstream};
 use super::filters;
 use super::head;
@@ -10,7 +11,6 @@ use crate::log::Level;
 use crate::request::{Request, ResponseHead, decimal};
 use crate::snapshot::conf::ProxyConf;
 use bytes::Bytes;
-use pingora::Result;
 use std::task::Poll;
 
 /// Fields of one connection, which nginx reads itself.
@@ -198,8 +198,8 @@ enum Next {
     ClientGone,
 }
 
-impl From<Result<Option<Bytes>>> for Next {
-    fn from(read: Result<Option<Bytes>>) -> Self {
+impl From<pingora::Result<Option<Bytes>>> for Next {
+    fn from(read: pingora::Result<Option<Bytes>>) -> Self {
         match read {
             Ok(Some(chunk)) => Self::Chunk(chunk),
             Ok(None) => Self::End,

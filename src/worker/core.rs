@@ -1,8 +1,8 @@
 //! What all of one worker shares: its state for requests, its count of connections.
 
-use super::head_wait::HeadWait;
 use crate::clock;
 use crate::clock::Tick;
+use crate::downstream::HeadWait;
 use crate::log::{Level, main_log};
 use crate::proxy::WorkerState;
 use crate::snapshot::Snapshot;

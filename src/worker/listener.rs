@@ -1,10 +1,10 @@
 //! One listener of a worker: its accept loops, and the connections that came through it.
 
 use super::core::Core;
-use super::head_wait::HeadWait;
-use super::socket::{Queue, Socket};
-use super::stream::Stream;
+use super::serve::serve;
+use super::socket::Queue;
 use crate::clock;
+use crate::downstream::{HeadWait, Transport};
 use crate::log::{Level, main_log};
 use crate::metrics;
 use crate::metrics::sharded::Held;
@@ -13,8 +13,6 @@ use crate::request::Connection;
 use crate::snapshot::Snapshot;
 use crate::sys::errno::Errno;
 use crate::sys::socket as listening;
-use pingora::apps::HttpServerApp;
-use pingora::protocols::http::ServerSession;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use std::cell::{Cell, RefCell};
@@ -30,9 +28,6 @@ use tokio::task::spawn_local;
 /// How long no client is accepted after the process ran out of descriptors; nginx's
 /// `accept_mutex_delay`.
 const OUT_OF_FILES_PAUSE: Duration = Duration::from_millis(500);
-
-/// How long pingora waits for a head at most, seconds.
-const LONGEST_WAIT_S: u64 = 3600;
 
 /// Numbers connections over all workers: `*7` in logs, `$connection`.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
@@ -154,6 +149,21 @@ impl WorkerListener {
         self.running_loops.get() == 0 && self.connections.borrow().is_empty()
     }
 
+    /// What serves its requests.
+    pub fn gateway(&self) -> &Arc<HttpProxy<Gateway>> {
+        &self.gateway
+    }
+
+    /// True once its connections are to close after their response.
+    pub fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
+    /// One of its connections has become idle.
+    pub fn notice_idle(&self) {
+        self.core.notice_idle();
+    }
+
     async fn accept_loop(self: &Rc<Self>, queue: Queue, mut ending: oneshot::Receiver<Ending>) {
         let ending = loop {
             tokio::select! {
@@ -174,7 +184,7 @@ impl WorkerListener {
     }
 
     /// The next client, as soon as the worker has room for one.
-    async fn next(&self, queue: &Queue) -> io::Result<Socket> {
+    async fn next(&self, queue: &Queue) -> io::Result<Transport> {
         self.core.room().await;
         queue.accept().await
     }
@@ -197,7 +207,7 @@ impl WorkerListener {
     }
 
     /// Serves a client that was accepted.
-    fn admit(self: &Rc<Self>, client: Socket) {
+    fn admit(self: &Rc<Self>, client: Transport) {
         metrics::catalog().connections_accepted.inc();
         let settings = self.settings.get();
         // A client that is gone already has no ends and takes no options.
@@ -222,37 +232,23 @@ impl WorkerListener {
             wait.drain();
         }
         let open = Open::new(self, &wait);
-        let stream = Stream::new(client, Rc::clone(&wait));
-        spawn_local(serve(stream, wait, open));
-    }
-}
-
-/// Serves a connection, request after request.
-async fn serve(stream: Stream, wait: Rc<HeadWait>, open: Open) {
-    let gateway = &open.listener.gateway;
-    let closing = open.listener.closing.subscribe();
-    let mut session = ServerSession::new_http1(Box::new(stream));
-    // What pingora waits at most; the deadlines are the stream's.
-    session.set_keepalive(Some(LONGEST_WAIT_S));
-    while let Some(reused) = gateway.process_new_http(session, &closing).await {
-        wait.begin();
-        open.listener.core.notice_idle();
-        let (stream, settings) = reused.consume();
-        session = ServerSession::new_http1(stream);
-        if let Some(settings) = settings {
-            settings.apply_to_session(&mut session);
-        }
+        spawn_local(serve(client, wait, open));
     }
 }
 
 /// A connection that counts while it is open.
-struct Open {
+pub(super) struct Open {
     listener: Rc<WorkerListener>,
     serial: u64,
     _active: Held,
 }
 
 impl Open {
+    /// The listener that it came through.
+    pub fn listener(&self) -> &Rc<WorkerListener> {
+        &self.listener
+    }
+
     fn new(listener: &Rc<WorkerListener>, wait: &Rc<HeadWait>) -> Self {
         let serial = wait.connection.serial;
         listener.connections.borrow_mut().insert(serial, Rc::clone(wait));

@@ -7,11 +7,9 @@
 mod command;
 mod core;
 mod digest;
-#[cfg(test)]
-mod fixture;
-mod head_wait;
 mod listener;
 mod scripts;
+mod serve;
 mod socket;
 mod stream;
 mod thread;

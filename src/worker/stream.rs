@@ -3,10 +3,9 @@
 //! Writes are collected until they fill the buffer or are flushed, so that a head and a small body
 //! leave in one packet; reads keep the deadlines of [`HeadWait`].
 
-use super::head_wait::{HeadWait, Verdict};
-use super::socket::Socket;
 use crate::clock;
 use crate::clock::Tick;
+use crate::downstream::{HeadWait, Transport, Verdict};
 use crate::log::{Level, Line};
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
@@ -32,7 +31,7 @@ const READING_HEAD: &str = "reading client request headers";
 /// A client's connection.
 #[derive(Debug)]
 pub(super) struct Stream {
-    pub(in crate::worker) socket: Socket,
+    pub(in crate::worker) socket: Transport,
     unsent: BytesMut,
     wait: SendWrapper<Rc<HeadWait>>,
     /// Rings when the verdict of `wait` may have changed; made when first needed.
@@ -45,7 +44,7 @@ pub(super) struct Stream {
 
 impl Stream {
     /// The stream over `socket`, which carries its connection for the proxy.
-    pub fn new(socket: Socket, wait: Rc<HeadWait>) -> Self {
+    pub fn new(socket: Transport, wait: Rc<HeadWait>) -> Self {
         let ends = Arc::new(SocketDigest::from_raw_fd(socket.as_raw_fd()));
         let carried = wait.connection.carried();
         let wait = SendWrapper::new(wait);

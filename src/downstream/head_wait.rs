@@ -18,7 +18,7 @@ const LINGER_MS: u64 = 1000;
 
 /// A connection's wait for heads, shared by its stream, its task and its listener.
 #[derive(Debug)]
-pub(super) struct HeadWait {
+pub struct HeadWait {
     /// The connection.
     pub connection: Rc<Connection>,
     /// `client_header_timeout` in milliseconds; 0 is no limit.
@@ -43,7 +43,7 @@ struct State {
 
 /// What follows from the time it has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// A head is not what is waited for.
     NotWaiting,
     /// Wait on, at most until then.
@@ -155,7 +155,7 @@ impl HeadWait {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::fixture;
+    use crate::downstream::fixture;
 
     const fn ms(ms: u64) -> Tick {
         Tick::from_us(ms * 1000)

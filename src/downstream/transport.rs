@@ -1,0 +1,90 @@
+//! What carries a client's bytes.
+
+use crate::request::connection::Address;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A client's connection as the kernel (and, later, TLS) gives it.
+#[derive(Debug)]
+pub enum Transport {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A unix socket.
+    Unix(UnixStream),
+}
+
+impl Transport {
+    /// The client's end and ours.
+    ///
+    /// # Errors
+    /// When the client is gone already.
+    pub fn ends(&self) -> io::Result<(Address, Address)> {
+        Ok(match self {
+            Self::Tcp(it) => (Address::Inet(it.peer_addr()?), Address::Inet(it.local_addr()?)),
+            Self::Unix(_) => (Address::Unix, Address::Unix),
+        })
+    }
+
+    /// Sends small writes at once, and asks a silent client now and then whether it is there.
+    ///
+    /// # Errors
+    /// When the client is gone already.
+    pub fn set_options(&self, keepalive: bool) -> io::Result<()> {
+        let Self::Tcp(tcp) = self else { return Ok(()) };
+        tcp.set_nodelay(true)?;
+        if keepalive { socket2::SockRef::from(tcp).set_keepalive(true) } else { Ok(()) }
+    }
+}
+
+impl AsRawFd for Transport {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(it) => it.as_raw_fd(),
+            Self::Unix(it) => it.as_raw_fd(),
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(it) => Pin::new(it).poll_read(cx, buffer),
+            Self::Unix(it) => Pin::new(it).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(it) => Pin::new(it).poll_write(cx, bytes),
+            Self::Unix(it) => Pin::new(it).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(it) => Pin::new(it).poll_flush(cx),
+            Self::Unix(it) => Pin::new(it).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(it) => Pin::new(it).poll_shutdown(cx),
+            Self::Unix(it) => Pin::new(it).poll_shutdown(cx),
+        }
+    }
+}
