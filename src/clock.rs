@@ -1,13 +1,14 @@
 //! Time: the only file that names std's clocks.
 //!
-//! Three notions: [`monotonic`] for durations, [`unix_ms`] for the real time now, and the *cached*
-//! time of a thread as nginx has it: an event loop calls [`update`] once a turn, and what it does
-//! in that turn ([`cached_ms`], [`http_date`], a log line) sees one time. A thread that has never
-//! called [`update`] has no turns and reads the real time whenever it asks.
+//! Three notions: [`monotonic`] for durations and deadlines, [`unix_ms`] for the real time now, and
+//! the *cached* time of a thread as nginx has it: an event loop calls [`update`] once a turn, and
+//! what it does in that turn ([`monotonic`], [`cached_ms`], [`http_date`], a log line) sees one
+//! time. A thread that has never called [`update`] has no turns and reads the clocks whenever it
+//! asks.
 
 use crate::sys;
 use bytes::Bytes;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::{Add, Sub};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -65,12 +66,18 @@ impl Add<Duration> for Tick {
     }
 }
 
-/// The moment now.
+/// The moment now: that of this thread's turn, if it has turns (as nginx's `ngx_current_msec`).
 pub fn monotonic() -> Tick {
     #[cfg(test)]
     if let Some(frozen) = testing::frozen() {
         return frozen.tick;
     }
+    TURN.get().map_or_else(precise, |turn| turn.tick)
+}
+
+/// The moment now, read from the clock even in the middle of a turn: for measuring what a turn
+/// itself does.
+pub fn precise() -> Tick {
     static START: OnceLock<Instant> = OnceLock::new();
     let elapsed = START.get_or_init(Instant::now).elapsed();
     Tick(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
@@ -86,17 +93,16 @@ pub fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Reads the real time into this thread's cache, from which [`cached_ms`] and the texts are
-/// answered until the next call.
+/// Reads both clocks for this thread's turn: [`monotonic`], [`cached_ms`] and the texts are answered
+/// from it until the next call.
 pub fn update() {
-    let now = unix_ms();
-    CACHE.with_borrow_mut(|cache| cache.turn_ms = Some(now));
+    TURN.set(Some(Turn { tick: precise(), unix_ms: unix_ms() }));
 }
 
 /// This thread's time in milliseconds since 1970 (`ngx.now()` times 1000): as of the last
 /// [`update`], or the real one on a thread without an event loop.
 pub fn cached_ms() -> u64 {
-    CACHE.with_borrow(Cache::now_ms)
+    TURN.get().map_or_else(unix_ms, |turn| turn.unix_ms)
 }
 
 /// This thread's time in whole seconds since 1970 (`ngx.time()`).
@@ -226,29 +232,29 @@ enum Text {
 
 const TEXTS: usize = 5;
 
+/// The time of one turn of an event loop.
+#[derive(Clone, Copy)]
+struct Turn {
+    tick: Tick,
+    unix_ms: u64,
+}
+
 #[derive(Default)]
 struct Cache {
-    /// The time of this turn of the thread's event loop, if it has one.
-    turn_ms: Option<u64>,
     /// The second for which `texts` hold.
     second: u64,
     /// The texts asked for in that second.
     texts: [Option<Bytes>; TEXTS],
 }
 
-impl Cache {
-    fn now_ms(&self) -> u64 {
-        self.turn_ms.unwrap_or_else(unix_ms)
-    }
-}
-
 thread_local! {
+    static TURN: Cell<Option<Turn>> = const { Cell::new(None) };
     static CACHE: RefCell<Cache> = RefCell::default();
 }
 
 fn text(text: Text) -> Bytes {
     CACHE.with_borrow_mut(|cache| {
-        let second = cache.now_ms() / 1000;
+        let second = cached_s();
         if second != cache.second {
             cache.second = second;
             cache.texts = Default::default();

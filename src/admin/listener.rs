@@ -3,7 +3,6 @@
 use super::head::{Head, MAX_HEAD_BYTES, Malformed};
 use super::routes;
 use super::routes::{Response, plain};
-use crate::clock;
 use crate::config::model::Model;
 use crate::control::Handle;
 use crate::log::{Level, main_log};
@@ -149,7 +148,6 @@ async fn converse(mut client: TcpStream, handle: &Handle) -> io::Result<()> {
     let (response, with_body) = loop {
         match Head::parse(&bytes) {
             Ok(Some(head)) => {
-                clock::update();
                 break (routes::answer(handle, &head, bound), head.method != "HEAD");
             }
             Err(Malformed) => break (plain("400 Bad Request", String::new()), true),

@@ -97,7 +97,10 @@ pub fn escape<'a>(text: &'a [u8], set: &Set) -> Cow<'a, [u8]> {
 
 fn prefixed_into(out: &mut Vec<u8>, text: &[u8], set: &Set, prefix: &[u8]) {
     let mut from = 0;
-    for (index, &byte) in text.iter().enumerate() {
+    let Some(first) = text.iter().position(|&byte| set.has(byte)) else {
+        return out.extend_from_slice(text);
+    };
+    for (index, &byte) in text.iter().enumerate().skip(first) {
         if set.has(byte) {
             out.extend_from_slice(&text[from..index]);
             out.extend_from_slice(prefix);

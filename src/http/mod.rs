@@ -10,5 +10,6 @@ pub mod headers;
 pub mod host;
 pub mod method;
 pub mod mime;
+pub mod number;
 pub mod status;
 pub mod uri;

@@ -57,6 +57,7 @@ impl Handler {
 /// The scripts that a VM has compiled.
 #[derive(Debug, Default)]
 pub struct Chunks {
+    numbered: RefCell<Vec<Option<Handler>>>,
     inline: RefCell<HashMap<usize, Inline>>,
     files: RefCell<HashMap<PathBuf, Handler>>,
 }
@@ -92,6 +93,28 @@ pub fn inline_name(directive: &str, file: &Path, line: u32) -> String {
 }
 
 impl Vm {
+    /// The compiled script of `chunk`, the snapshot's chunk `id`: a VM serves one snapshot, so that
+    /// the number tells which script it is.
+    ///
+    /// # Errors
+    /// A syntax error, or a file that cannot be read.
+    pub fn numbered(&self, id: u32, chunk: &Chunk) -> Result<Handler, LoadError> {
+        let is_kept = self.options().code_cache || matches!(chunk.source, ChunkSource::Inline(_));
+        let index = id as usize;
+        if is_kept && let Some(Some(handler)) = self.chunks().numbered.borrow().get(index) {
+            return Ok(handler.clone());
+        }
+        let handler = self.handler(chunk)?;
+        if is_kept {
+            let mut numbered = self.chunks().numbered.borrow_mut();
+            if numbered.len() <= index {
+                numbered.resize(index + 1, None);
+            }
+            numbered[index] = Some(handler.clone());
+        }
+        Ok(handler)
+    }
+
     /// The compiled script of `chunk`, whose path (if a file) holds no variable.
     ///
     /// # Errors

@@ -17,7 +17,6 @@ use std::rc::Rc;
 
 /// Logs and counts a request that is over.
 pub(super) fn finish(worker: &WorkerState, vm: &Vm, request: &Rc<Request>) {
-    clock::update();
     // No status was ever decided: the client went away first.
     phases::log_as(request, 499);
     request.bytes_sent.set(request.bytes_sent.get() + request.body_bytes_sent.get());

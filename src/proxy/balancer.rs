@@ -59,7 +59,7 @@ pub(super) fn turn(
         Some(Outcome::Exit(code)) if code != 0 => return Err(500),
         _ => {}
     }
-    request.decision.borrow_mut().source = Some(chunk.shown().into());
+    request.decision.borrow_mut().source = Some(chunk.shown.clone());
     apply(round, &turn);
     match turn.peer {
         Some(peer) => chosen(&round.destination.group, peer).ok_or(502),

@@ -30,7 +30,7 @@ pub(super) enum Ended {
 /// The compiled script of `chunk`; a path with variables is this request's.
 pub(super) fn load(vm: &Vm, chunk: &Chunk, request: &Request) -> Result<Handler, LoadError> {
     match &chunk.path {
-        None => vm.handler(&chunk.source),
+        None => vm.numbered(chunk.id, &chunk.source),
         Some(path) => vm.file(Path::new(&*String::from_utf8_lossy(&path.value(request)))),
     }
 }

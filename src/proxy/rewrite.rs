@@ -14,6 +14,7 @@ use crate::vars::Source;
 use crate::vars::Template;
 use bytes::Bytes;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What an op does to the rest of the program.
 enum Next {
@@ -47,9 +48,9 @@ fn ops(vm: &Vm, request: &Rc<Request>, program: &[Op], changed: &mut bool) -> Ne
 
 fn step(vm: &Vm, request: &Rc<Request>, op: &Op, changed: &mut bool) -> Next {
     match op {
-        Op::Set { at, target, value } => {
+        Op::Set { shown, target, value } => {
             let value = value.value(&**request);
-            note_source(request, target, || format!("set at {at}"));
+            note_source(request, target, shown);
             // Declared when the configuration was compiled, thus assignable.
             let _ = request.assign(target, Some(value));
             Next::On
@@ -112,7 +113,7 @@ fn set_by_lua(
     };
     match vm.set_by_lua(&handler, request, args) {
         Ok(value) => {
-            note_source(request, target, || chunk.shown());
+            note_source(request, target, &chunk.shown);
             let _ = request.assign(target, Some(value.unwrap_or_default()));
             Next::On
         }
@@ -125,11 +126,11 @@ fn set_by_lua(
 }
 
 /// The Decision names the directive that set the variable which `proxy_pass` reads.
-fn note_source(request: &Request, target: &Assign, source: impl FnOnce() -> String) {
+fn note_source(request: &Request, target: &Assign, source: &Arc<str>) {
     let Content::Proxy(proxy) = &request.location().content else { return };
     let TargetKind::Variable(url) = &proxy.kind else { return };
     if url.variables().any(|it| it == target) {
-        request.decision.borrow_mut().source = Some(source().into());
+        request.decision.borrow_mut().source = Some(Arc::clone(source));
     }
 }
 

@@ -7,9 +7,9 @@ use crate::metrics::{RequestLabels, RequestMetrics, SeriesCache, SeriesKey};
 use crate::snapshot::Snapshot;
 use crate::upstream::Registry;
 use crate::upstream::balance::Picker;
+use foldhash::HashMap;
 use pingora::connectors::TransportConnector;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The peers that a request tried: one row each, shown by the `$upstream_*` variables.
 
 use crate::clock::Tick;
+use crate::http::number;
 use std::sync::Arc;
 
 /// One try at one peer.
@@ -71,10 +72,8 @@ impl Attempts {
 
 /// Seconds with three decimals, `-` where there is none.
 pub fn seconds(ms: Option<u64>, out: &mut Vec<u8>) {
-    use std::io::Write;
-    // Writing to a Vec does not fail.
-    let _ = match ms {
-        Some(ms) => write!(out, "{}.{:03}", ms / 1000, ms % 1000),
-        None => write!(out, "-"),
-    };
+    match ms {
+        Some(ms) => number::seconds_into(out, ms),
+        None => out.push(b'-'),
+    }
 }

@@ -1,11 +1,13 @@
 //! A client's connection, as its requests see it.
 
 use crate::clock::Tick;
+use crate::http::number;
 use pingora::http::ResponseHeader;
 use pingora::protocols::Digest;
 use pingora::protocols::raw_connect::ProxyDigest;
 use send_wrapper::SendWrapper;
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,6 +30,24 @@ impl Address {
         }
     }
 
+    /// Appends what [`Address::host`] says.
+    pub fn host_into(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Inet(address) => match address.ip().to_canonical() {
+                IpAddr::V4(ip) => {
+                    for (index, octet) in ip.octets().into_iter().enumerate() {
+                        if index > 0 {
+                            out.push(b'.');
+                        }
+                        number::decimal_into(out, u64::from(octet));
+                    }
+                }
+                ip @ IpAddr::V6(_) => out.extend_from_slice(ip.to_string().as_bytes()),
+            },
+            Self::Unix => out.extend_from_slice(b"unix:"),
+        }
+    }
+
     /// The port; `None` for a unix socket.
     pub fn port(&self) -> Option<u16> {
         match self {
@@ -40,8 +60,8 @@ impl Address {
     pub fn octets(&self) -> Vec<u8> {
         match self {
             Self::Inet(address) => match address.ip() {
-                std::net::IpAddr::V4(it) => it.octets().to_vec(),
-                std::net::IpAddr::V6(it) => it.octets().to_vec(),
+                IpAddr::V4(it) => it.octets().to_vec(),
+                IpAddr::V6(it) => it.octets().to_vec(),
             },
             Self::Unix => b"unix:".to_vec(),
         }

@@ -1,8 +1,10 @@
 //! Values of variables for one request; nothing is computed before it is asked for.
 
 use super::attempt::seconds;
+use super::connection::Address;
 use super::{Body, Request};
 use crate::clock;
+use crate::http::number::{decimal_into, seconds_into, three_digits_into};
 use crate::log::Level;
 use crate::snapshot::program::{Assign, CapturingRegex};
 use crate::vars::Builtin;
@@ -34,11 +36,38 @@ impl Source for Request {
         }
     }
 
+    fn value_of(&self, var: &Var) -> Option<Bytes> {
+        self.value(var)
+    }
+
     fn warn_unset(&self, name: &str) {
         if self.conf().uninitialized_variable_warn && self.snapshot.names.is_slot(name.as_bytes()) {
             self.log(Level::Warn, format_args!("using uninitialized \"{name}\" variable"));
         }
     }
+}
+
+fn number(value: u64, out: &mut Vec<u8>) -> bool {
+    decimal_into(out, value);
+    true
+}
+
+fn time(ms: u64, out: &mut Vec<u8>) -> bool {
+    seconds_into(out, ms);
+    true
+}
+
+fn host(address: &Address, out: &mut Vec<u8>) -> bool {
+    address.host_into(out);
+    true
+}
+
+/// A unix socket has none: its port is empty.
+fn port(address: &Address, out: &mut Vec<u8>) -> bool {
+    if let Some(port) = address.port() {
+        decimal_into(out, u64::from(port));
+    }
+    true
 }
 
 /// Appends a value that may be missing.
@@ -52,8 +81,14 @@ pub(super) fn put(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
 impl Request {
     /// The value of `var`, `None` where it is not set.
     pub fn value(&self, var: &Var) -> Option<Bytes> {
-        if let Var::Slot(slot) = var {
-            return self.slot(*slot);
+        match var {
+            Var::Slot(slot) => return self.slot(*slot),
+            Var::Builtin(Builtin::Uri | Builtin::DocumentUri) => {
+                return Some(self.uri.borrow().clone());
+            }
+            Var::Builtin(Builtin::Host) => return Some(self.host_or_name()),
+            Var::Builtin(Builtin::RequestUri) => return Some(self.target.clone()),
+            _ => {}
         }
         let mut out = Vec::new();
         self.append(var, &mut out).then(|| out.into())
@@ -192,7 +227,8 @@ impl Request {
                     out.extend_from_slice(&before);
                     out.extend_from_slice(b", ");
                 }
-                put(Some(self.connection.client.host().as_bytes()), out)
+                self.connection.client.host_into(out);
+                true
             }
             B::RemoteUser => self.append_remote_user(out),
             B::Status => {
@@ -200,7 +236,8 @@ impl Request {
                     (0, status) => status,
                     (error, _) => error,
                 };
-                write!(out, "{status:03}").is_ok()
+                three_digits_into(out, status);
+                true
             }
             _ => self.append_connection(builtin, out) || self.append_measure(builtin, out),
         }
@@ -210,23 +247,14 @@ impl Request {
         use Builtin as B;
         let connection = &*self.connection;
         match builtin {
-            B::RemoteAddr => put(Some(connection.client.host().as_bytes()), out),
+            B::RemoteAddr => host(&connection.client, out),
             B::BinaryRemoteAddr => put(Some(&connection.client.octets()), out),
-            B::RemotePort => match connection.client.port() {
-                Some(port) => write!(out, "{port}").is_ok(),
-                None => true,
-            },
-            B::ServerAddr => put(Some(connection.server.host().as_bytes()), out),
-            B::ServerPort => match connection.server.port() {
-                Some(port) => write!(out, "{port}").is_ok(),
-                None => true,
-            },
-            B::Connection => write!(out, "{}", connection.serial).is_ok(),
-            B::ConnectionRequests => write!(out, "{}", connection.requests.get()).is_ok(),
-            B::ConnectionTime => {
-                seconds(Some(clock::monotonic().ms_since(connection.accepted)), out);
-                true
-            }
+            B::RemotePort => port(&connection.client, out),
+            B::ServerAddr => host(&connection.server, out),
+            B::ServerPort => port(&connection.server, out),
+            B::Connection => number(connection.serial, out),
+            B::ConnectionRequests => number(connection.requests.get(), out),
+            B::ConnectionTime => time(clock::monotonic().ms_since(connection.accepted), out),
             B::Scheme => put(Some(if connection.is_tls { b"https" } else { b"http" }), out),
             B::Https => put(Some(if connection.is_tls { b"on" } else { b"" }), out),
             B::Pipe => put(Some(b"."), out),
@@ -238,25 +266,19 @@ impl Request {
     fn append_measure(&self, builtin: Builtin, out: &mut Vec<u8>) -> bool {
         use Builtin as B;
         match builtin {
-            B::RequestTime => {
-                seconds(Some(clock::monotonic().ms_since(self.started)), out);
-                true
-            }
+            B::RequestTime => time(clock::monotonic().ms_since(self.started), out),
             B::RequestLength => {
                 let body = self.body.borrow().length().unwrap_or(0);
-                write!(out, "{}", self.head_length.get() + body).is_ok()
+                number(self.head_length.get() + body, out)
             }
-            B::BodyBytesSent => write!(out, "{}", self.body_bytes_sent.get()).is_ok(),
-            B::BytesSent => write!(out, "{}", self.bytes_sent.get()).is_ok(),
+            B::BodyBytesSent => number(self.body_bytes_sent.get(), out),
+            B::BytesSent => number(self.bytes_sent.get(), out),
             B::RequestCompletion => put(Some(if self.finished.get() { b"OK" } else { b"" }), out),
-            B::Msec => {
-                let now = clock::cached_ms();
-                write!(out, "{}.{:03}", now / 1000, now % 1000).is_ok()
-            }
+            B::Msec => time(clock::cached_ms(), out),
             B::TimeLocal => put(Some(&clock::time_local()), out),
             B::TimeIso8601 => put(Some(&clock::time_iso8601()), out),
             B::NginxVersion => put(Some(crate::snapshot::NGINX_VERSION.as_bytes()), out),
-            B::Pid => write!(out, "{}", std::process::id()).is_ok(),
+            B::Pid => number(u64::from(std::process::id()), out),
             B::Hostname => put(Some(self.snapshot.hostname.as_bytes()), out),
             _ => self.append_attempts(builtin, out),
         }
@@ -265,26 +287,23 @@ impl Request {
     fn append_attempts(&self, builtin: Builtin, out: &mut Vec<u8>) -> bool {
         use Builtin as B;
         let attempts = self.attempts.borrow();
-        attempts.join(out, |attempt, out| {
-            // Writing to a Vec does not fail.
-            let _ = match builtin {
-                B::UpstreamAddr => out.write_all(attempt.peer.as_bytes()),
-                B::UpstreamStatus if attempt.status == 0 => out.write_all(b"-"),
-                B::UpstreamStatus => write!(out, "{}", attempt.status),
-                B::UpstreamResponseLength => write!(out, "{}", attempt.response_length),
-                B::UpstreamBytesReceived => write!(out, "{}", attempt.bytes_received),
-                B::UpstreamBytesSent => write!(out, "{}", attempt.bytes_sent),
-                B::UpstreamConnectTime => return seconds(attempt.connect_ms, out),
-                B::UpstreamHeaderTime => return seconds(attempt.header_ms, out),
-                _ => return seconds(attempt.response_ms, out),
-            };
+        attempts.join(out, |attempt, out| match builtin {
+            B::UpstreamAddr => out.extend_from_slice(attempt.peer.as_bytes()),
+            B::UpstreamStatus if attempt.status == 0 => out.push(b'-'),
+            B::UpstreamStatus => decimal_into(out, u64::from(attempt.status)),
+            B::UpstreamResponseLength => decimal_into(out, attempt.response_length),
+            B::UpstreamBytesReceived => decimal_into(out, attempt.bytes_received),
+            B::UpstreamBytesSent => decimal_into(out, attempt.bytes_sent),
+            B::UpstreamConnectTime => seconds(attempt.connect_ms, out),
+            B::UpstreamHeaderTime => seconds(attempt.header_ms, out),
+            _ => seconds(attempt.response_ms, out),
         })
     }
 
     fn append_content_length(&self, out: &mut Vec<u8>) -> bool {
         match self.headers.borrow().get(b"content-length") {
             Some(value) => put(Some(value), out),
-            None => self.content_length.get().is_some_and(|length| write!(out, "{length}").is_ok()),
+            None => self.content_length.get().is_some_and(|it| number(it, out)),
         }
     }
 
@@ -337,8 +356,8 @@ impl Request {
     /// The client's address.
     pub fn client_ip(&self) -> Option<IpAddr> {
         match &self.connection.client {
-            super::connection::Address::Inet(address) => Some(address.ip().to_canonical()),
-            super::connection::Address::Unix => None,
+            Address::Inet(address) => Some(address.ip().to_canonical()),
+            Address::Unix => None,
         }
     }
 }

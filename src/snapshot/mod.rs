@@ -59,7 +59,7 @@ pub struct Snapshot {
     /// All groups, to be committed to the registry when this snapshot takes over.
     pub groups: Arc<crate::upstream::Groups>,
     /// Live upstreams by name (lower case), `balancer_by_lua` chunks beside them.
-    pub upstreams: std::collections::HashMap<Box<str>, Upstream>,
+    pub upstreams: foldhash::HashMap<Box<str>, Upstream>,
 }
 
 /// A socket address and the servers behind it.
@@ -103,7 +103,7 @@ pub struct Map {
     /// What is looked up.
     pub source: Template,
     /// Exact keys (lower case), the commonest case first.
-    pub exact: std::collections::HashMap<Box<[u8]>, Template>,
+    pub exact: foldhash::HashMap<Box<[u8]>, Template>,
     /// `hostnames` wildcards.
     pub hosts: Option<server_names::Wildcards<Template>>,
     /// Regexes in order.
@@ -126,18 +126,14 @@ pub struct LuaHooks {
 /// A Lua chunk.
 #[derive(Clone, Debug)]
 pub struct Chunk {
+    /// Its number.
+    pub id: ChunkId,
+    /// How the log and the Decision name it: `access_by_lua(nginx.conf:12)`.
+    pub shown: Arc<str>,
     /// What was written, and where.
     pub source: crate::config::model::Chunk,
     /// The path of a file whose name has variables: it is found per request, below the prefix.
     pub path: Option<Template>,
-}
-
-impl Chunk {
-    /// How the log and the Decision name it: `access_by_lua(nginx.conf:12)`, or the file.
-    pub fn shown(&self) -> String {
-        let file = self.source.at.file.rsplit('/').next().unwrap_or_default();
-        format!("{}({file}:{})", self.source.directive, self.source.at.line)
-    }
 }
 
 impl Snapshot {

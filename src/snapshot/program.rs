@@ -1,7 +1,6 @@
 //! The rewrite module's directives, compiled; [`crate::proxy`]'s rewrite phase runs them.
 
 use super::{ChunkId, LocationId};
-use crate::config::diagnostic::At;
 use crate::config::model::RewriteFlag;
 use crate::regex::Regex;
 use crate::vars::Template;
@@ -27,8 +26,8 @@ pub struct CapturingRegex {
 pub enum Op {
     /// `set`.
     Set {
-        /// Where it is written: the Decision names it.
-        at: At,
+        /// How the Decision names it: `set at nginx.conf:7`.
+        shown: Arc<str>,
         /// The variable.
         target: Assign,
         /// Its value.

@@ -3,7 +3,7 @@
 
 use super::LocationId;
 use super::program::CapturingRegex;
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 /// What a search found.
 #[derive(Debug)]

@@ -2,7 +2,8 @@
 
 use super::ServerId;
 use super::program::CapturingRegex;
-use std::collections::HashMap;
+use foldhash::HashMap;
+use foldhash::HashMapExt;
 
 /// Wildcard names: `*.example.org` by suffix and `www.example.*` by prefix.
 #[derive(Debug)]

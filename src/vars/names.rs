@@ -1,7 +1,7 @@
 //! What a variable's name denotes in one configuration.
 
 use super::builtin::Builtin;
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 /// A resolved variable.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,13 @@ pub trait Source {
     /// Appends the value of `var`; `false` (and nothing appended) where it is not set.
     fn append(&self, var: &Var, out: &mut Vec<u8>) -> bool;
 
+    /// The value of `var`; `None` where it is not set. Cheaper than [`Source::append`] where the
+    /// value is there already.
+    fn value_of(&self, var: &Var) -> Option<Bytes> {
+        let mut out = Vec::new();
+        self.append(var, &mut out).then(|| out.into())
+    }
+
     /// Called for a variable that a template needs and that is not set.
     fn warn_unset(&self, _name: &str) {}
 }
@@ -100,6 +107,10 @@ impl Template {
         match &*self.parts {
             [] => Bytes::new(),
             [Part::Literal(text)] => text.clone(),
+            [Part::Var(var, name)] => source.value_of(var).unwrap_or_else(|| {
+                source.warn_unset(name);
+                Bytes::new()
+            }),
             _ => {
                 let mut out = Vec::with_capacity(64);
                 self.append(source, &mut out);

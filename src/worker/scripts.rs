@@ -73,7 +73,8 @@ pub(super) fn generation(plan: &Plan, worker: usize) -> Result<Generation, Strin
     let vm = Vm::open(options).map_err(|error| error.to_string())?;
     vm.set_host(Rc::new(ProxyHost));
     for chunk in snapshot.chunks.iter().filter(|it| it.path.is_none()) {
-        vm.handler(&chunk.source).map_err(|error| format!("{}: {error}", chunk.source.at))?;
+        vm.numbered(chunk.id, &chunk.source)
+            .map_err(|error| format!("{}: {error}", chunk.source.at))?;
     }
     if let Some(init) = snapshot.lua.init {
         run(&vm, snapshot, init, Phase::Init)?;

@@ -41,7 +41,9 @@ impl Build<'_> {
             self.diagnostics.fault(&chunk.at, message);
         }
         let id = ChunkId::try_from(self.chunks.chunks.len()).unwrap_or(ChunkId::MAX);
-        self.chunks.chunks.push(Chunk { source: chunk.clone(), path });
+        let file = chunk.at.file.rsplit('/').next().unwrap_or_default();
+        let shown = format!("{}({file}:{})", chunk.directive, chunk.at.line).into();
+        self.chunks.chunks.push(Chunk { id, shown, source: chunk.clone(), path });
         self.chunks.known.entry(key).or_default().push(id);
         id
     }

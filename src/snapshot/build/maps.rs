@@ -7,7 +7,8 @@ use crate::config::model::RewriteOp;
 use crate::snapshot::Map;
 use crate::snapshot::server_names::Wildcards;
 use crate::vars::split_clients::Split;
-use std::collections::HashMap;
+use foldhash::HashMap;
+use foldhash::HashMapExt;
 
 impl Build<'_> {
     /// Declares all names before any text is compiled: in nginx too a variable may be used above

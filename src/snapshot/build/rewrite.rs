@@ -19,7 +19,7 @@ impl Build<'_> {
     fn op(&mut self, op: &RewriteOp, make_if: &mut MakeIf<'_>) -> Op {
         match op {
             RewriteOp::Set { at, variable, value } => Op::Set {
-                at: at.clone(),
+                shown: format!("set at {at}").into(),
                 target: self.variable(variable, at),
                 value: self.template(value, at),
             },
