@@ -93,8 +93,8 @@ pub fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Reads both clocks for this thread's turn: [`monotonic`], [`cached_ms`] and the texts are answered
-/// from it until the next call.
+/// Reads both clocks for this thread's turn: [`monotonic`], [`cached_ms`] and the texts are
+/// answered from it until the next call.
 pub fn update() {
     TURN.set(Some(Turn { tick: precise(), unix_ms: unix_ms() }));
 }
