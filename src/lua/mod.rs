@@ -8,6 +8,7 @@
 pub mod budget;
 pub mod chunk;
 pub mod cjson;
+pub mod crew;
 pub mod ffi;
 #[cfg(test)]
 mod fixture;

@@ -1,9 +1,13 @@
 //! What a run of Lua code decides, what it waits for, and how it fails.
 
+use crate::lua::crew::Address;
+use crate::lua::crew::Crew;
 use crate::lua::ffi::value::Values;
+use smallvec::SmallVec;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 
 /// How a handler ended, as its caller must go on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +59,10 @@ pub enum Op {
     Future(Pin<Box<dyn Future<Output = Values>>>),
     /// The session's owner.
     Downstream(Downstream, Finish),
+    /// The light thread at this address, a new member of the crew: it runs first.
+    Spawn(Rc<Crew>, Address),
+    /// The first of these light threads to end.
+    Threads(SmallVec<[Address; 4]>),
 }
 
 impl fmt::Debug for Op {
@@ -62,6 +70,8 @@ impl fmt::Debug for Op {
         match self {
             Self::Future(_) => f.write_str("Future"),
             Self::Downstream(op, _) => write!(f, "Downstream({op:?})"),
+            Self::Spawn(_, child) => write!(f, "Spawn({child:#x})"),
+            Self::Threads(children) => write!(f, "Threads({})", children.len()),
         }
     }
 }
@@ -101,11 +111,16 @@ impl Failure {
     /// What goes to the error log for a handler of its own coroutine:
     /// `lua entry thread aborted: runtime error: …` and the stacks.
     pub fn entry_thread_text(&self) -> Vec<u8> {
+        self.text_of("lua entry thread aborted")
+    }
+
+    /// The same for whatever `what` says.
+    pub fn text_of(&self, what: &str) -> Vec<u8> {
         let kind = match self.kind {
             FailureKind::Runtime | FailureKind::Timeout => "runtime error",
             FailureKind::Memory => "memory allocation error",
         };
-        let mut text = format!("lua entry thread aborted: {kind}: ").into_bytes();
+        let mut text = format!("{what}: {kind}: ").into_bytes();
         self.append_to(&mut text);
         text
     }

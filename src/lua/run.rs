@@ -3,6 +3,8 @@
 //! coroutine to the garbage collector.
 
 use crate::lua::chunk::Handler;
+use crate::lua::crew::Crew;
+use crate::lua::crew::Wait;
 use crate::lua::ffi::stack::Anchor;
 use crate::lua::ffi::thread::Resumed;
 use crate::lua::ffi::thread::Thread;
@@ -11,7 +13,6 @@ use crate::lua::ffi::value::Values;
 use crate::lua::outcome::DownstreamResult;
 use crate::lua::outcome::Failure;
 use crate::lua::outcome::FailureKind;
-use crate::lua::outcome::Finish;
 use crate::lua::outcome::Op;
 use crate::lua::outcome::Outcome;
 use crate::lua::outcome::Step;
@@ -19,9 +20,7 @@ use crate::lua::phase::Phase;
 use crate::lua::vm::Frame;
 use crate::lua::vm::Vm;
 use crate::request::Request;
-use std::future::Future;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Context;
 use std::task::Poll;
@@ -34,31 +33,13 @@ pub struct Run {
     phase: Phase,
     id: u64,
     wait: Wait,
-}
-
-/// What stands between the coroutine and its next resume.
-enum Wait {
-    /// Nothing: so many values on its stack are the arguments.
-    Ready(usize),
-    /// A future.
-    Future(Pin<Box<dyn Future<Output = Values>>>),
-    /// The caller, by `resume_downstream`.
-    Downstream(Finish),
-    /// The others' turn: `coroutine.yield()` of the handler itself.
-    Turn,
-    /// It has ended.
-    Over,
+    /// Its light threads, once there are any: `turns` drives it then.
+    crew: Option<Rc<Crew>>,
 }
 
 impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let wait = match self.wait {
-            Wait::Ready(_) => "ready",
-            Wait::Future(_) => "waits for a future",
-            Wait::Downstream(_) => "waits for its caller",
-            Wait::Turn => "waits for its turn",
-            Wait::Over => "over",
-        };
+        let wait = self.wait.name();
         write!(f, "Run({}, {wait})", self.phase.name())
     }
 }
@@ -109,7 +90,7 @@ impl Vm {
     ) -> Run {
         let id = self.budget().new_run();
         let wait = Wait::Ready(arguments);
-        Run { vm: Rc::clone(self), thread: Some(thread), request, phase, id, wait }
+        Run { vm: Rc::clone(self), thread: Some(thread), request, phase, id, wait, crew: None }
     }
 
     /// Runs `handler` to its end for a phase that does not wait. May be nested in another run.
@@ -151,6 +132,9 @@ impl Run {
     /// Goes on until the handler has ended, wants its caller to do something, or waits.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         loop {
+            if self.crew.is_some() {
+                return self.poll_crew(cx);
+            }
             match &mut self.wait {
                 Wait::Ready(arguments) => {
                     let arguments = *arguments;
@@ -169,7 +153,7 @@ impl Run {
                 },
                 Wait::Turn => self.wait = Wait::Ready(0),
                 // The caller owes a result, or polls after the end: nothing will come.
-                Wait::Downstream(_) | Wait::Over => return Poll::Pending,
+                Wait::Downstream(_) | Wait::Threads(_) | Wait::Over => return Poll::Pending,
             }
         }
     }
@@ -181,6 +165,9 @@ impl Run {
 
     /// Hands over the result of the operation that the last step asked for.
     pub fn resume_downstream(&mut self, result: DownstreamResult) {
+        if self.crew.is_some() {
+            return self.answer_member(result);
+        }
         if let Wait::Downstream(finish) = self.wait {
             self.answer(finish(result));
         }
@@ -204,6 +191,7 @@ impl Run {
             (resumed, budget.leave(vm.state(), entered))
         });
         match resumed {
+            Resumed::Finished if self.crew.is_some() => self.member_ended(thread, true),
             Resumed::Finished => {
                 vm.recycle(thread);
                 Some(self.done(Ok(frame.outcome.unwrap_or_default())))
@@ -214,6 +202,9 @@ impl Run {
                 let same = frame.failing == failure.message;
                 let inner = if same { frame.tracebacks.as_slice() } else { &[] };
                 let failure = with_stacks(failure, &vm, &thread, inner);
+                if self.crew.is_some() {
+                    return self.member_failed(thread, failure);
+                }
                 thread.discard(vm.state());
                 Some(self.done(Err(failure)))
             }
@@ -234,6 +225,8 @@ impl Run {
                 self.wait = Wait::Downstream(finish);
                 return Some(Step::Downstream(op));
             }
+            Some(Op::Spawn(crew, child)) => self.spawned(crew, child),
+            Some(Op::Threads(children)) => self.wait = Wait::Threads(children),
             None => self.wait = Wait::Turn,
         }
         None
@@ -249,6 +242,9 @@ impl Drop for Run {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
             thread.discard(self.vm.state());
+        }
+        if let Some(crew) = self.crew.take() {
+            self.dismiss(&crew);
         }
     }
 }
@@ -287,3 +283,4 @@ fn split_traceback(failure: &mut Failure) {
 
 #[cfg(test)]
 mod tests;
+mod turns;

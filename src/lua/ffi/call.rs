@@ -113,6 +113,11 @@ impl<'a> Call<'a> {
         unsafe { raw::lua_touserdata(self.stack.raw(), raw::lua_upvalueindex(3)) as usize }
     }
 
+    /// What tells the running coroutine from others.
+    pub fn coroutine(&self) -> usize {
+        self.stack.raw() as usize
+    }
+
     /// How many arguments were given.
     pub fn count(&self) -> usize {
         self.count as usize
@@ -319,6 +324,16 @@ impl<'a> Call<'a> {
         }
         self.check_yieldable()?;
         self.vm.set_outcome(outcome);
+        Ok(Reply::Suspend)
+    }
+
+    /// Waits for what `op` says.
+    ///
+    /// # Errors
+    /// As `suspend`.
+    pub fn wait_for(&self, op: Op) -> ApiResult {
+        self.check_yieldable()?;
+        self.vm.set_op(op);
         Ok(Reply::Suspend)
     }
 

@@ -5,6 +5,7 @@ use crate::lua::ffi::raw;
 use crate::lua::ffi::raw::lua_State;
 use crate::lua::ffi::stack::Anchor;
 use crate::lua::ffi::stack::Stack;
+use crate::lua::ffi::value::Push;
 use std::ffi::CString;
 use std::ffi::c_int;
 
@@ -26,6 +27,13 @@ pub enum Resumed {
     Failed,
     /// It failed for want of memory.
     OutOfMemory,
+}
+
+impl Push for &Thread {
+    fn push(self, stack: &Stack<'_>) -> usize {
+        stack.push_anchored(&self.anchor);
+        1
+    }
 }
 
 impl Resumed {
@@ -86,6 +94,34 @@ impl Thread {
             raw::lua_checkstack(self.raw, count);
             mlua::ffi::lua_xmove(state.raw(), self.raw, count);
         }
+    }
+
+    /// Moves the `count` values on top of `from`, the stack of another coroutine, onto its own.
+    pub fn take_from(&self, from: &Stack<'_>, count: usize) {
+        let count = count as c_int;
+        assert!(from.top() >= count && from.raw() != self.raw, "values to move");
+        // SAFETY: so many values are there; room is made for them; both are of one VM.
+        unsafe {
+            assert!(raw::lua_checkstack(self.raw, count) != 0, "stack overflow");
+            mlua::ffi::lua_xmove(from.raw(), self.raw, count);
+        }
+    }
+
+    /// Moves all its values onto `to`, the stack of another coroutine; gives their number.
+    pub fn give_all(&self, to: &Stack<'_>) -> usize {
+        assert!(to.raw() != self.raw, "another coroutine");
+        // SAFETY: the anchor keeps it alive; it does not run, so that its values are its own.
+        unsafe {
+            let count = raw::lua_gettop(self.raw);
+            assert!(raw::lua_checkstack(to.raw(), count) != 0, "stack overflow");
+            mlua::ffi::lua_xmove(self.raw, to.raw(), count);
+            count as usize
+        }
+    }
+
+    /// What tells it from other coroutines, as `Stack::address` of a slot that holds it.
+    pub fn address(&self) -> usize {
+        self.raw as usize
     }
 
     /// Starts or continues it with the `arguments` values on top of its stack.

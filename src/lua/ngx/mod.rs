@@ -23,11 +23,13 @@ pub mod req_body;
 pub mod req_header;
 pub mod req_uri;
 pub mod resp_header;
+pub mod semaphore;
 pub mod shared;
 pub mod sleep;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod thread;
 pub mod time;
 pub mod timer;
 pub mod var;
@@ -62,10 +64,13 @@ pub const LIBRARIES: &[Library] = &[
     req_uri::REQ,
     resp_header::NATIVE,
     resp_header::RESP,
+    semaphore::NATIVE,
     shared::METHODS,
     sleep::NGX,
     strings::NATIVE,
     strings::STRING,
+    thread::NATIVE,
+    thread::NGX_THREAD,
     time::NGX,
     timer::NGX_TIMER,
     var::NATIVE,
@@ -78,6 +83,7 @@ pub const LIBRARIES: &[Library] = &[
 pub const PRELUDES: &[(&str, &str)] = &[
     ("coroutine", include_str!("../prelude/coroutine.lua")),
     ("modules", include_str!("../prelude/modules.lua")),
+    ("semaphore", include_str!("../prelude/semaphore.lua")),
     ("strings", include_str!("../prelude/strings.lua")),
     ("re", include_str!("../prelude/re.lua")),
     ("request", include_str!("../prelude/request.lua")),

@@ -1,7 +1,15 @@
 //! What the API keeps beyond a call: of a VM, and of a request.
 
+use crate::lua::crew;
+use crate::lua::crew::Address;
+use crate::lua::ffi::heap::State;
 use crate::lua::ffi::stack::Anchor;
 use crate::lua::ffi::stack::Stack;
+use crate::lua::ffi::thread::Thread;
+use crate::lua::ffi::thread::main_stack;
+use crate::lua::ffi::thread::trim_main;
+use crate::lua::ffi::value::Slot;
+use crate::lua::ffi::value::Value;
 use crate::lua::ngx::arg::Turn;
 use crate::lua::ngx::body_builder::BodyBuilder;
 use crate::lua::ngx::names::NameMemo;
@@ -11,6 +19,7 @@ use smallvec::SmallVec;
 use std::cell::Cell;
 use std::cell::OnceCell;
 use std::cell::RefCell;
+use std::ffi::c_int;
 use std::fmt;
 use std::rc::Rc;
 
@@ -30,10 +39,34 @@ pub struct PerVm {
     pub scratch: Cell<Vec<u8>>,
     /// `ngx.ctx` of code that runs for no request.
     pub orphan: RefCell<Option<Anchor>>,
+    /// The light threads of what runs now, if it has any.
+    pub crew: crew::Current,
+    /// Light threads that are dead, while a script holds them: to the address of their parent.
+    ended: OnceCell<Anchor>,
     dropped: Dropped,
 }
 
 impl PerVm {
+    /// Remembers that the light thread `thread` is dead for as long as a script holds it.
+    pub fn note_ended(&self, state: &State, thread: &Thread, parent: Address) {
+        let stack = main_stack(state);
+        let base = stack.top();
+        stack.push_anchored(self.ended.get_or_init(|| weak_keys(&stack)));
+        if let Some(table) = stack.as_table(-1) {
+            table.set(thread, parent as f64);
+        }
+        trim_main(state, base);
+    }
+
+    /// The parent of the light thread in slot `index`, if it is a dead one.
+    pub fn parent_of_ended(&self, stack: &Stack<'_>, index: c_int) -> Option<Address> {
+        stack.push_anchored(self.ended.get()?);
+        match stack.as_table(-1)?.get(Slot(index)) {
+            Value::Number(parent) => Some(parent as Address),
+            _ => None,
+        }
+    }
+
     /// Releases what belonged to requests that are gone.
     pub fn sweep(&self, stack: &Stack<'_>) {
         while let Some(anchor) = self.dropped.borrow_mut().pop() {
@@ -98,4 +131,14 @@ pub fn forget_ctx(request: &Request) {
     if let Some(state) = kept.as_mut().and_then(|it| it.downcast_mut::<PerRequest>()) {
         state.forget_ctx();
     }
+}
+
+/// A table that does not keep its keys alive.
+fn weak_keys(stack: &Stack<'_>) -> Anchor {
+    let table = stack.new_table(0, 0);
+    let meta = stack.new_table(0, 1);
+    meta.set("__mode", "k");
+    table.set_metatable(&meta);
+    stack.push(&table);
+    stack.anchor()
 }

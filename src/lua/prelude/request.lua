@@ -64,5 +64,4 @@ end
 lacking(ngx, "ngx.", { "on_abort" })
 lacking(ngx.req, "ngx.req.", { "socket" })
 ngx.location = lacking(ngx.location or {}, "ngx.location.", { "capture", "capture_multi" })
-ngx.thread = lacking(ngx.thread or {}, "ngx.thread.", { "spawn", "wait", "kill" })
 ngx.socket = lacking(ngx.socket or {}, "ngx.socket.", { "tcp", "udp", "stream", "connect" })
