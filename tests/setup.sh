@@ -1,20 +1,23 @@
 #!/bin/sh
-# Installs the Debian packages that Moongate is built with and, with `tests`, those that its tests
-# and benchmarks compare it with. At once done when they are there.
+# Installs the Debian packages that Moongate is built with; with `tests`, those that its tests
+# compare it with, too; with `bench`, what the benchmarks need besides. At once done when they are
+# there.
 #
-#   sh tests/setup.sh build|tests
+#   sh tests/setup.sh build|tests|bench
 #
-# It needs root or sudo only when something is missing. Debian starts nginx as soon as it is
-# installed, on port 80; here it neither starts nor comes back at boot, and an nginx that was
-# there before is not touched.
+# It needs root or sudo only when something is missing. Debian starts nginx and haproxy as soon as
+# they are installed; here they neither start nor come back at boot, and one that was there before
+# is not touched.
 set -eu
 
 packages='build-essential cmake libssl-dev pkg-config'
+tests='curl git libnginx-mod-http-lua lua-cjson lua-lpeg nginx strace wrk'
 case ${1-} in
     build) ;;
-    tests) packages="$packages curl git libnginx-mod-http-lua lua-cjson lua-lpeg nginx wrk" ;;
+    tests) packages="$packages $tests" ;;
+    bench) packages="$packages $tests haproxy nghttp2-client openssl valgrind" ;;
     *)
-        echo "usage: sh $0 build|tests" >&2
+        echo "usage: sh $0 build|tests|bench" >&2
         exit 2
         ;;
 esac
@@ -47,8 +50,10 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 
-had_nginx=
-if is_installed nginx; then had_nginx=yes; fi
+had=
+for server in nginx haproxy; do
+    if is_installed $server; then had="$had $server"; fi
+done
 if [ ! -e "$policy" ]; then
     forbids_starts=yes
     printf '#!/bin/sh\nexit 101\n' >"$policy"
@@ -68,6 +73,7 @@ apt update
 # shellcheck disable=SC2086
 apt install -y --no-install-recommends $missing
 
-if [ -z "$had_nginx" ] && is_installed nginx; then
-    update-rc.d nginx disable >/dev/null 2>&1 || true
-fi
+for server in nginx haproxy; do
+    case " $had " in *" $server "*) continue ;; esac
+    if is_installed $server; then update-rc.d $server disable >/dev/null 2>&1 || true; fi
+done

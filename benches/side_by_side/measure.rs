@@ -1,24 +1,38 @@
-//! One run of wrk against one server, and what it cost that server.
+//! One run of wrk or h2load against one server, and what it cost that server.
 
-use crate::harness::server::Server;
+use crate::usage::{Spent, Usage, forget_peak, peak_kib};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-/// How wrk is run.
-pub struct Load {
+/// How a load is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// wrk, with a script of this folder.
+    Wrk(Option<&'static str>),
+    /// h2load: HTTP/2, so many streams at once on each connection.
+    H2load(usize),
+}
+
+/// A load.
+pub struct Load<'a> {
+    pub tool: Tool,
     pub seconds: u64,
     pub connections: usize,
+    pub url: String,
+    pub fields: &'a [&'a str],
 }
 
 /// What one run gave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
     pub requests: f64,
     pub seconds: f64,
     pub p99_ms: f64,
-    /// CPU seconds of all threads of the server.
-    pub user: f64,
-    pub system: f64,
+    /// CPU of all threads and processes of the server.
+    pub spent: Spent,
+    /// The most memory that was resident, KiB.
+    pub peak_kib: f64,
 }
 
 impl Sample {
@@ -29,12 +43,12 @@ impl Sample {
 
     /// Those in user space.
     pub fn user_us(&self) -> f64 {
-        self.user / self.requests * 1e6
+        self.spent.user / self.requests * 1e6
     }
 
     /// Those in the kernel.
     pub fn system_us(&self) -> f64 {
-        self.system / self.requests * 1e6
+        self.spent.system / self.requests * 1e6
     }
 
     /// Requests a second.
@@ -43,56 +57,96 @@ impl Sample {
     }
 }
 
-/// The fields of a browser's request, and the one that decides.
-const FIELDS: &[&str] = &[
-    "X-Canary-Version: v2",
-    "Accept: */*",
-    "User-Agent: Mozilla/5.0 bench",
-    "Authorization: Bearer abcdefg",
-    "Accept-Encoding: gzip",
-];
-
-impl Load {
-    /// Runs wrk on core 1.
+impl Load<'_> {
+    /// Runs it on core 1 against the server with this process.
     ///
     /// # Panics
-    /// When wrk fails or reports any failed request.
-    pub fn run(&self, server: &Server) -> Sample {
+    /// When the tool fails or reports any failed request.
+    pub fn run(&self, pid: u32) -> Sample {
+        forget_peak(pid);
+        let before = Usage::of(pid);
+        let (requests, seconds, p99_ms) = match self.tool {
+            Tool::Wrk(script) => self.wrk(script),
+            Tool::H2load(streams) => self.h2load(streams),
+        };
+        let spent = Usage::of(pid).since(&before);
+        Sample { requests, seconds, p99_ms, spent, peak_kib: peak_kib(pid) }
+    }
+
+    fn wrk(&self, script: Option<&str>) -> (f64, f64, f64) {
         let mut command = Command::new("taskset");
-        command.args(["-c", "1", "wrk", "-t1", "--latency"]);
+        command.args(["-c", "1", "wrk", "-t1", "--latency", "--timeout", "30s"]);
         command.arg(format!("-c{}", self.connections)).arg(format!("-d{}s", self.seconds));
-        for field in FIELDS {
+        for field in self.fields {
             command.args(["-H", field]);
         }
-        command.arg(format!("http://127.0.0.1:{}/api/users?id=1", server.port()));
-        let (user, system) = cpu_seconds(server.pid());
-        let output = command.output().expect("taskset and wrk run");
-        let (user_after, system_after) = cpu_seconds(server.pid());
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let fine = output.status.success() && !text.contains("Non-2xx") && !text.contains("errors");
-        assert!(fine, "wrk: {text}{}", String::from_utf8_lossy(&output.stderr));
-        let (requests, seconds) = total(&text).unwrap_or_else(|| panic!("wrk said: {text}"));
-        Sample {
-            requests,
-            seconds,
-            p99_ms: p99_ms(&text).unwrap_or(f64::NAN),
-            user: user_after - user,
-            system: system_after - system,
+        if let Some(script) = script {
+            command.arg("-s").arg(folder().join(script));
         }
+        command.arg(&self.url).arg("--").arg(self.connections.to_string());
+        let text = said(&mut command);
+        let fine = !text.contains("Non-2xx") && !text.contains("errors");
+        assert!(fine, "wrk: {text}");
+        let (requests, seconds) = wrk_total(&text).unwrap_or_else(|| panic!("wrk said: {text}"));
+        let p99 = text.lines().find_map(|it| it.trim().strip_prefix("99%"));
+        (requests, seconds, p99.and_then(|it| milliseconds(it.trim())).unwrap_or(f64::NAN))
+    }
+
+    fn h2load(&self, streams: usize) -> (f64, f64, f64) {
+        let log = tempfile::NamedTempFile::new().expect("a temporary file");
+        let mut command = Command::new("taskset");
+        command.args(["-c", "1", "h2load", "-t1"]).arg(format!("-c{}", self.connections));
+        command.arg(format!("-m{streams}")).arg(format!("-D{}", self.seconds));
+        command.arg(format!("--log-file={}", log.path().display()));
+        for field in self.fields {
+            command.args(["-H", field]);
+        }
+        let text = said(command.arg(&self.url));
+        let (done, failed) = h2load_total(&text).unwrap_or_else(|| panic!("h2load: {text}"));
+        assert!(done > 0.0 && failed == 0.0, "h2load: {text}");
+        (done, self.seconds as f64, p99_of_log(log.path()))
     }
 }
 
+/// Where the scripts and configurations of this benchmark are.
+pub fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/side_by_side")
+}
+
+/// What a command prints; it must succeed.
+pub fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{text}{errors}", output.status);
+    text
+}
+
 /// `  12345 requests in 2.00s, 1.23MB read`.
-fn total(text: &str) -> Option<(f64, f64)> {
+fn wrk_total(text: &str) -> Option<(f64, f64)> {
     let line = text.lines().find(|it| it.contains(" requests in "))?;
     let (requests, rest) = line.trim().split_once(" requests in ")?;
     let seconds = rest.split(',').next()?;
     Some((requests.parse().ok()?, milliseconds(seconds)? / 1e3))
 }
 
-/// `     99%    4.18ms`.
-fn p99_ms(text: &str) -> Option<f64> {
-    milliseconds(text.lines().find_map(|it| it.trim().strip_prefix("99%"))?.trim())
+/// `requests: 9 total, 9 started, 9 done, 9 succeeded, 0 failed, 0 errored, 0 timeout`: how many
+/// succeeded, how many did not.
+fn h2load_total(text: &str) -> Option<(f64, f64)> {
+    let line = text.lines().find_map(|it| it.strip_prefix("requests: "))?;
+    let count = |word: &str| -> Option<f64> {
+        line.split(", ").find_map(|it| it.strip_suffix(word)?.trim().parse().ok())
+    };
+    Some((count("succeeded")?, count("failed")? + count("errored")? + count("timeout")?))
+}
+
+/// The third column of h2load's log: microseconds of each request.
+fn p99_of_log(path: &Path) -> f64 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let mut times: Vec<f64> =
+        text.lines().filter_map(|it| it.split('\t').nth(2)?.parse().ok()).collect();
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() * 99 / 100).map_or(f64::NAN, |it| it / 1e3)
 }
 
 /// wrk's `1.20us`, `4.18ms`, `2.00s`, `1.50m`.
@@ -106,14 +160,4 @@ fn milliseconds(text: &str) -> Option<f64> {
         _ => return None,
     };
     Some(digits.parse::<f64>().ok()? * scale)
-}
-
-/// User and system time of a process, its threads together, the ended ones too.
-fn cpu_seconds(pid: u32) -> (f64, f64) {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the server runs");
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: Vec<f64> =
-        fields.split_whitespace().skip(11).take(2).filter_map(|it| it.parse().ok()).collect();
-    // USER_HZ is 100 on every Linux that user space can see.
-    (ticks[0] / 100.0, ticks[1] / 100.0)
 }

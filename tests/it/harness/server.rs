@@ -30,7 +30,8 @@ pub struct Setup {
     prefix: TempDir,
     names: BTreeMap<String, String>,
     conf_name: String,
-    core: Option<usize>,
+    wrapper: Vec<String>,
+    has_master: bool,
 }
 
 impl Setup {
@@ -48,7 +49,7 @@ impl Setup {
             Kind::Moongate => "moongate.conf".to_owned(),
             Kind::Nginx => "nginx.conf".to_owned(),
         };
-        Self { kind, prefix, names, conf_name, core: None }
+        Self { kind, prefix, names, conf_name, wrapper: Vec::new(), has_master: false }
     }
 
     /// The configuration is called `name`, which messages and the names of Lua chunks show.
@@ -76,8 +77,19 @@ impl Setup {
     }
 
     /// It may use one CPU core only.
-    pub fn pinned(mut self, core: usize) -> Self {
-        self.core = Some(core);
+    pub fn pinned(self, core: usize) -> Self {
+        self.under(&["taskset", "-c", &core.to_string()])
+    }
+
+    /// It is run by `command`, which must become the server, not its parent.
+    pub fn under(mut self, command: &[&str]) -> Self {
+        self.wrapper.extend(command.iter().map(|it| (*it).to_owned()));
+        self
+    }
+
+    /// nginx has its master, so that it can have more than one worker.
+    pub fn with_master(mut self) -> Self {
+        self.has_master = true;
         self
     }
 
@@ -126,16 +138,17 @@ impl Setup {
             Kind::Moongate => binary(),
             Kind::Nginx => nginx(),
         };
-        let mut command = match self.core {
-            Some(core) => {
-                let mut command = Command::new("taskset");
-                command.args(["-c", &core.to_string()]).arg(program);
+        let mut command = match self.wrapper.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
                 command
             }
             None => Command::new(program),
         };
         if self.kind == Kind::Nginx {
-            command.args(["-g", "daemon off; master_process off;"]);
+            let master = if self.has_master { "on" } else { "off" };
+            command.arg("-g").arg(format!("daemon off; master_process {master};"));
         }
         command.arg("-p").arg(self.prefix.path()).arg("-c").arg(conf);
         command.arg("-e").arg(self.prefix.path().join("logs/error.log"));
