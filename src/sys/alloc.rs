@@ -2,14 +2,35 @@
 //!
 //! mimalloc aligns every block of 16 bytes or more to 16, and smaller ones to 8, so that its slower
 //! `aligned` functions, which the `mimalloc` crate calls for every allocation, are for the rest.
+//!
+//! A build with debug assertions counts what is asked for; a shipped one has no trace of that.
 
 use libmimalloc_sys as mi;
 use std::alloc::{GlobalAlloc, Layout};
+#[cfg(debug_assertions)]
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Whether mimalloc aligns a block of `size` bytes to `align` without being told.
 #[inline]
 const fn is_aligned_anyway(size: usize, align: usize) -> bool {
     align <= 8 || (align <= 16 && size >= 16)
+}
+
+/// How often a block was asked for.
+#[cfg(debug_assertions)]
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// How often all threads together have asked for a block, Lua's among them, or for another size of
+/// one, since the start of the process.
+#[cfg(debug_assertions)]
+pub fn count() -> u64 {
+    COUNT.load(Ordering::Relaxed)
+}
+
+#[inline(always)]
+fn one_more() {
+    #[cfg(debug_assertions)]
+    COUNT.fetch_add(1, Ordering::Relaxed);
 }
 
 /// mimalloc.
@@ -24,6 +45,7 @@ static ALLOCATOR: Allocator = Allocator;
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        one_more();
         // SAFETY: any size is allowed; `Layout` keeps the alignment a power of two.
         let block = unsafe {
             if is_aligned_anyway(layout.size(), layout.align()) {
@@ -37,6 +59,7 @@ unsafe impl GlobalAlloc for Allocator {
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        one_more();
         // SAFETY: as in `alloc`.
         let block = unsafe {
             if is_aligned_anyway(layout.size(), layout.align()) {
@@ -56,6 +79,7 @@ unsafe impl GlobalAlloc for Allocator {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        one_more();
         // SAFETY: the caller passes a block of this allocator; a block stays as aligned as it was
         // asked for.
         let moved = unsafe {
@@ -72,6 +96,15 @@ unsafe impl GlobalAlloc for Allocator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(debug_assertions)]
+    #[test]
+    fn blocks_are_counted() {
+        let before = count();
+        let blocks: Vec<Box<[u8]>> = (1..=100).map(|it| vec![0; it].into_boxed_slice()).collect();
+        assert!(count() - before >= 101, "other tests may add to it");
+        drop(blocks);
+    }
 
     #[test]
     fn blocks_are_aligned_zeroed_and_keep_their_bytes() {

@@ -19,3 +19,4 @@ mod readme;
 mod reload;
 mod retries;
 mod startup;
+mod system_calls;
