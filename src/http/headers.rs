@@ -145,22 +145,28 @@ impl Headers {
     }
 
     /// All values of `name` with `separator` between them; borrowed when there is just one.
-    pub fn joined(&self, name: &[u8], separator: &[u8]) -> Option<Cow<'_, [u8]>> {
-        let mut values = self.0.iter().filter(|it| it.is(name)).map(|it| &it.value);
-        let first = values.next()?;
-        let mut joined = Cow::Borrowed(&first[..]);
-        for value in values {
-            let text = joined.to_mut();
-            text.extend_from_slice(separator);
-            text.extend_from_slice(value);
-        }
-        Some(joined)
+    pub fn joined<'a>(&'a self, name: &'a [u8], separator: &[u8]) -> Option<Cow<'a, [u8]>> {
+        joined(self.all(name).map(|it| &it[..]), separator)
     }
+}
+
+/// All `values` with `separator` between them; borrowed when there is just one.
+pub(super) fn joined<'a>(
+    mut values: impl Iterator<Item = &'a [u8]>,
+    separator: &[u8],
+) -> Option<Cow<'a, [u8]>> {
+    let mut joined = Cow::Borrowed(values.next()?);
+    for value in values {
+        let text = joined.to_mut();
+        text.extend_from_slice(separator);
+        text.extend_from_slice(value);
+    }
+    Some(joined)
 }
 
 /// Whether header `name` is spelled `variable` in a variable: lower case, `_` for `-`. A header
 /// name with a real underscore matches as well.
-fn is_variable(name: &[u8], variable: &[u8]) -> bool {
+pub(super) fn is_variable(name: &[u8], variable: &[u8]) -> bool {
     name.len() == variable.len()
         && name.iter().zip(variable).all(|(&have, &want)| {
             want == if have == b'-' { b'_' } else { have.to_ascii_lowercase() }

@@ -1,0 +1,432 @@
+//! The head of an upstream's response as nginx 1.22 reads it (`ngx_http_parse_status_line`,
+//! `ngx_http_parse_header_line`), and stricter where two readers could see two bodies: two
+//! `Content-Length`, one that is no number, one beside `Transfer-Encoding`, and codings other than
+//! `chunked` are refused, as newer nginx does.
+//!
+//! Nothing is copied: a head is the bytes that were read, and where in them its parts are.
+
+use crate::http::headers::{is_variable, joined};
+use bytes::{Bytes, BytesMut};
+use std::borrow::Cow;
+use thiserror::Error;
+
+/// Why a head is none; the text is nginx's.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum HeadError {
+    /// It does not begin with `HTTP/`, a version and a status.
+    #[error("upstream sent no valid HTTP/1.0 header")]
+    StatusLine,
+    /// A line that is no field: folded, with a control character in its name, or with NUL or a
+    /// lonely CR in its value.
+    #[error("upstream sent invalid header")]
+    Line,
+    /// It is longer than `proxy_buffer_size`.
+    #[error("upstream sent too big header")]
+    TooBig,
+    /// A second `Content-Length` or `Transfer-Encoding`, whatever it says.
+    #[error("upstream sent duplicate header line")]
+    Duplicate,
+    /// Not 1 to 18 digits.
+    #[error("upstream sent invalid \"Content-Length\" header")]
+    Length,
+    /// Which would be two framings.
+    #[error("upstream sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time")]
+    TwoFramings,
+    /// Any but `chunked`.
+    #[error("upstream sent unknown \"Transfer-Encoding\"")]
+    Encoding,
+}
+
+/// A field's meaning, where it has one for a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// `Content-Length`.
+    ContentLength,
+    /// `Content-Type`.
+    ContentType,
+    /// `Location`.
+    Location,
+    /// `Refresh`.
+    Refresh,
+    /// `X-Accel-Redirect`.
+    AccelRedirect,
+    /// `X-Accel-Buffering`.
+    AccelBuffering,
+    /// `Connection`, `Keep-Alive` or `Transfer-Encoding`: of one connection only.
+    HopByHop,
+    /// None.
+    Other,
+}
+
+/// A stretch of a head's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// A head is never as long as 4 GiB: [`HeadReader::read`] has its limit.
+    fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u32, end: end as u32 }
+    }
+
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..self.end as usize]
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FieldSpan {
+    name: Span,
+    value: Span,
+    meaning: Meaning,
+}
+
+/// The head of a response.
+#[derive(Clone, Debug, Default)]
+pub struct ReceivedHead {
+    bytes: Bytes,
+    fields: Vec<FieldSpan>,
+    reason: Span,
+    /// The status, 100 to 999 as far as digits go.
+    pub status: u16,
+    /// `Content-Length`.
+    pub content_length: Option<u64>,
+    /// `Transfer-Encoding: chunked`.
+    pub chunked: bool,
+    /// The connection ends with this response: `Connection: close`, or HTTP/1.0.
+    pub closes: bool,
+}
+
+/// One field of a head.
+#[derive(Clone, Copy, Debug)]
+pub struct Field<'a> {
+    head: &'a ReceivedHead,
+    span: FieldSpan,
+}
+
+impl<'a> Field<'a> {
+    /// The name as it was spelled.
+    pub fn name(&self) -> &'a [u8] {
+        self.span.name.of(&self.head.bytes)
+    }
+
+    /// The value without spaces around it.
+    pub fn value(&self) -> &'a [u8] {
+        self.span.value.of(&self.head.bytes)
+    }
+
+    /// What the name says.
+    pub fn meaning(&self) -> Meaning {
+        self.span.meaning
+    }
+
+    /// The name, as a part of the head's own bytes.
+    pub fn name_bytes(&self) -> Bytes {
+        self.head.slice(self.span.name)
+    }
+
+    /// The value, as a part of the head's own bytes.
+    pub fn value_bytes(&self) -> Bytes {
+        self.head.slice(self.span.value)
+    }
+}
+
+impl ReceivedHead {
+    fn slice(&self, span: Span) -> Bytes {
+        self.bytes.slice(span.start as usize..span.end as usize)
+    }
+
+    /// The reason phrase; may be empty.
+    pub fn reason(&self) -> Bytes {
+        self.slice(self.reason)
+    }
+
+    /// Bytes that it took on the wire, the empty line included.
+    pub fn wire_length(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The fields in order.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = Field<'_>> {
+        self.fields.iter().map(|span| Field { head: self, span: *span })
+    }
+
+    /// The first field of this meaning.
+    pub fn meant(&self, meaning: Meaning) -> Option<Field<'_>> {
+        self.fields().find(|it| it.meaning() == meaning)
+    }
+
+    /// The values of all fields called `name`, in order.
+    pub fn all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + 'a {
+        self.fields().filter(move |it| it.name().eq_ignore_ascii_case(name)).map(|it| it.value())
+    }
+
+    /// The value of `$upstream_http_<name>`: the first field of that name, in lower case with `_`
+    /// for `-`; all of them for `Cache-Control` and `Link`, with `", "` between.
+    pub fn variable(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        match name {
+            b"cache_control" => joined(self.all(b"cache-control"), b", "),
+            b"link" => joined(self.all(b"link"), b", "),
+            _ => {
+                let field = self.fields().find(|it| is_variable(it.name(), name))?;
+                Some(Cow::Borrowed(field.value()))
+            }
+        }
+    }
+}
+
+/// Reads one head from bytes as they come.
+#[derive(Clone, Debug, Default)]
+pub struct HeadReader {
+    head: ReceivedHead,
+    /// Where the first line that was not read begins.
+    at: usize,
+}
+
+impl HeadReader {
+    /// Takes the head from the front of `buffer` once it is whole; `None` while it is not: then
+    /// call again with more behind the same bytes.
+    ///
+    /// # Errors
+    /// These bytes are no head, or more than `limit` are needed for it.
+    pub fn read(
+        &mut self,
+        buffer: &mut BytesMut,
+        limit: usize,
+    ) -> Result<Option<ReceivedHead>, HeadError> {
+        let whole = self.advance(buffer)?;
+        let length = if whole { self.at } else { buffer.len() + 1 };
+        if length > limit {
+            return Err(HeadError::TooBig);
+        }
+        if !whole {
+            return Ok(None);
+        }
+        let mut head = std::mem::take(&mut self.head);
+        head.bytes = buffer.split_to(self.at).freeze();
+        self.at = 0;
+        Ok(Some(head))
+    }
+
+    /// Reads the lines that are whole; whether the empty one was among them.
+    fn advance(&mut self, input: &[u8]) -> Result<bool, HeadError> {
+        if self.at == 0 {
+            match status_line(input, &mut self.head)? {
+                Some(next) => self.at = next,
+                None => return Ok(false),
+            }
+        }
+        loop {
+            match line(input, self.at)? {
+                Line::Unfinished => return Ok(false),
+                Line::Field { name, value, next } => {
+                    self.take(input, name, value)?;
+                    self.at = next;
+                }
+                Line::Ignored { next } => self.at = next,
+                Line::Empty { next } => {
+                    self.at = next;
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, input: &[u8], name: Span, value: Span) -> Result<(), HeadError> {
+        let head = &mut self.head;
+        let meaning = meaning_of(name.of(input));
+        let text = value.of(input);
+        match meaning {
+            Meaning::ContentLength => {
+                if head.content_length.is_some() {
+                    return Err(HeadError::Duplicate);
+                }
+                head.content_length = Some(length_of(text).ok_or(HeadError::Length)?);
+            }
+            Meaning::HopByHop if name.end - name.start == TRANSFER_ENCODING.len() as u32 => {
+                if head.chunked {
+                    return Err(HeadError::Duplicate);
+                }
+                if !text.eq_ignore_ascii_case(b"chunked") {
+                    return Err(HeadError::Encoding);
+                }
+                head.chunked = true;
+            }
+            Meaning::HopByHop if name.end - name.start == CONNECTION.len() as u32 => {
+                // As nginx looks for it: anywhere in the value.
+                head.closes |= text.windows(5).any(|it| it.eq_ignore_ascii_case(b"close"));
+            }
+            _ => {}
+        }
+        if head.chunked && head.content_length.is_some() {
+            return Err(HeadError::TwoFramings);
+        }
+        if head.fields.is_empty() {
+            head.fields.reserve(FIELDS);
+        }
+        head.fields.push(FieldSpan { name, value, meaning });
+        Ok(())
+    }
+}
+
+/// Fields that a head has room for before its list grows.
+const FIELDS: usize = 16;
+
+const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
+const CONNECTION: &[u8] = b"connection";
+
+fn meaning_of(name: &[u8]) -> Meaning {
+    let is = |text: &[u8]| name.eq_ignore_ascii_case(text);
+    match name.len() {
+        7 if is(b"refresh") => Meaning::Refresh,
+        8 if is(b"location") => Meaning::Location,
+        10 if is(CONNECTION) || is(b"keep-alive") => Meaning::HopByHop,
+        12 if is(b"content-type") => Meaning::ContentType,
+        14 if is(b"content-length") => Meaning::ContentLength,
+        16 if is(b"x-accel-redirect") => Meaning::AccelRedirect,
+        17 if is(TRANSFER_ENCODING) => Meaning::HopByHop,
+        17 if is(b"x-accel-buffering") => Meaning::AccelBuffering,
+        _ => Meaning::Other,
+    }
+}
+
+/// 1 to 18 digits: what nginx's signed 64 bits hold for certain.
+fn length_of(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > 18 {
+        return None;
+    }
+    text.iter().try_fold(0u64, |sum, byte| {
+        byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0'))
+    })
+}
+
+/// Reads `HTTP/1.1 200 OK`: where the next line begins, `None` while the line is not whole.
+fn status_line(input: &[u8], head: &mut ReceivedHead) -> Result<Option<usize>, HeadError> {
+    const START: &[u8] = b"HTTP/";
+    /// `HTTP/`, two numbers of two digits, some spaces and the status: what is longer is none.
+    const LONGEST: usize = 64;
+    let known = input.len().min(START.len());
+    if input[..known] != START[..known] {
+        return Err(HeadError::StatusLine);
+    }
+    let text = &input[..input.len().min(LONGEST)];
+    let mut at = START.len();
+    let Some(major) = number(text, &mut at, b'.')? else { return Ok(None) };
+    let Some(minor) = number(text, &mut at, b' ')? else { return Ok(None) };
+    while text.get(at) == Some(&b' ') {
+        at += 1;
+    }
+    let digits = &text[at.min(text.len())..text.len().min(at + 3)];
+    if !digits.iter().all(u8::is_ascii_digit) || (digits.len() < 3 && text.len() == LONGEST) {
+        return Err(HeadError::StatusLine);
+    }
+    let Some(behind) = input.get(at + 3) else { return Ok(None) };
+    if !matches!(behind, b' ' | b'.' | b'\r' | b'\n') {
+        return Err(HeadError::StatusLine);
+    }
+    let Some(length) = memchr::memchr2(b'\r', b'\n', &input[at + 3..]) else { return Ok(None) };
+    let end = at + 3 + length;
+    let next = match (input[end], input.get(end + 1)) {
+        (b'\n', _) => end + 1,
+        (_, Some(b'\n')) => end + 2,
+        (_, Some(_)) => return Err(HeadError::StatusLine),
+        (_, None) => return Ok(None),
+    };
+    *head = ReceivedHead {
+        status: digits.iter().fold(0, |sum, it| sum * 10 + u16::from(it - b'0')),
+        reason: Span::new(end.min(at + 4), end),
+        closes: (major, minor) < (1, 1),
+        ..ReceivedHead::default()
+    };
+    Ok(Some(next))
+}
+
+/// Reads a number of one or two digits with `end` behind it; `None` while there is no end.
+fn number(text: &[u8], at: &mut usize, end: u8) -> Result<Option<u8>, HeadError> {
+    let mut value = 0;
+    for (index, byte) in text.get(*at..).unwrap_or_default().iter().enumerate() {
+        match byte {
+            b'0'..=b'9' if index < 2 => value = value * 10 + (byte - b'0'),
+            byte if *byte == end && index > 0 => {
+                *at += index + 1;
+                return Ok(Some(value));
+            }
+            _ => return Err(HeadError::StatusLine),
+        }
+    }
+    Ok(None)
+}
+
+enum Line {
+    /// Its end was not seen.
+    Unfinished,
+    Field {
+        name: Span,
+        value: Span,
+        next: usize,
+    },
+    /// `HTTP/1.1 …` once more, as IIS may send it.
+    Ignored {
+        next: usize,
+    },
+    /// The end of the head.
+    Empty {
+        next: usize,
+    },
+}
+
+/// Reads the line that begins at `start`.
+fn line(input: &[u8], start: usize) -> Result<Line, HeadError> {
+    let mut at = start;
+    loop {
+        let Some(&byte) = input.get(at) else { return Ok(Line::Unfinished) };
+        match byte {
+            b':' if at > start => break,
+            b'\r' | b'\n' => return without_colon(input, start, at),
+            b'/' if &input[start..at] == b"HTTP" => {
+                let end = memchr::memchr(b'\n', &input[at..]);
+                return Ok(end.map_or(Line::Unfinished, |it| Line::Ignored { next: at + it + 1 }));
+            }
+            0..=b' ' | 0x7f | b':' => return Err(HeadError::Line),
+            _ => at += 1,
+        }
+    }
+    let name = Span::new(start, at);
+    at += 1;
+    while input.get(at) == Some(&b' ') {
+        at += 1;
+    }
+    let Some(end) = memchr::memchr3(b'\r', b'\n', 0, &input[at..]) else {
+        return Ok(Line::Unfinished);
+    };
+    let Some(next) = line_end(input, at + end)? else { return Ok(Line::Unfinished) };
+    let spaces = input[at..at + end].iter().rev().take_while(|it| **it == b' ').count();
+    Ok(Line::Field { name, value: Span::new(at, at + end - spaces), next })
+}
+
+/// A line whose first `end - start` bytes have no colon: the empty one, or a field without value.
+fn without_colon(input: &[u8], start: usize, end: usize) -> Result<Line, HeadError> {
+    if end == start && input[end] == b'\r' && input.get(end + 1).is_some_and(|it| *it != b'\n') {
+        return Err(HeadError::Line);
+    }
+    Ok(match line_end(input, end)? {
+        None => Line::Unfinished,
+        Some(next) if end == start => Line::Empty { next },
+        Some(next) => Line::Field { name: Span::new(start, end), value: Span::new(end, end), next },
+    })
+}
+
+/// Where the next line begins if one ends at `at`, by LF or by any number of CR and LF.
+fn line_end(input: &[u8], at: usize) -> Result<Option<usize>, HeadError> {
+    let returns = input[at..].iter().take_while(|it| **it == b'\r').count();
+    match input.get(at + returns) {
+        Some(b'\n') => Ok(Some(at + returns + 1)),
+        Some(_) => Err(HeadError::Line),
+        None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests;
