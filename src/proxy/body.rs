@@ -9,10 +9,13 @@ use bytes::{Bytes, BytesMut};
 use pingora::ErrorType;
 use pingora::proxy::Session;
 use std::fs::OpenOptions;
+use std::future::poll_fn;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 /// How reading a body ended.
@@ -24,9 +27,33 @@ pub(super) enum Read {
     Refused(u16),
 }
 
+/// What comes next of a body that is passed on as it comes.
+#[derive(Debug)]
+pub(super) enum Streamed {
+    /// A piece of it.
+    Chunk(Bytes),
+    /// Its end.
+    End,
+    /// It may not go on: 400, 413, 408.
+    Refused(u16),
+}
+
+/// What has come of a body when passing it on begins.
+#[derive(Debug)]
+pub(super) enum Begun {
+    /// All of it: it is in [`Request::body`].
+    Whole,
+    /// These bytes; more follow.
+    Part(Bytes),
+    /// It may not go on: 400, 413, 408.
+    Refused(u16),
+}
+
 /// Knows what has been read from the client.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
+    /// Bytes that were passed on.
+    streamed: u64,
     continued: bool,
     over: bool,
 }
@@ -75,6 +102,66 @@ impl Reader {
         self.over = true;
         *request.body.borrow_mut() = sink.finish(length);
         Ok(Read::Done)
+    }
+
+    /// The next piece of a body that nobody keeps. May be given up at any time.
+    ///
+    /// # Errors
+    /// The client broke off.
+    pub async fn stream(&mut self, session: &mut Session, request: &Request) -> Result<Streamed> {
+        let conf = request.conf().clone();
+        let limit = conf.client_max_body_size.unwrap_or(u64::MAX);
+        self.say_continue(session, request).await?;
+        let chunk = match self.chunk(session, conf.client_body_timeout_ms).await {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                let Read::Refused(status) = refused(request, error)? else {
+                    return Ok(Streamed::End);
+                };
+                return Ok(Streamed::Refused(status));
+            }
+        };
+        let Some(chunk) = chunk else {
+            self.over = true;
+            *request.body.borrow_mut() = Body::Discarded;
+            return Ok(Streamed::End);
+        };
+        self.streamed += chunk.len() as u64;
+        if self.streamed > limit {
+            let Read::Refused(status) = self.too_large(request) else {
+                return Ok(Streamed::End);
+            };
+            return Ok(Streamed::Refused(status));
+        }
+        Ok(Streamed::Chunk(chunk))
+    }
+
+    /// Takes what has come of a body that is to be passed on as it comes. Where that is all of it,
+    /// it is kept like any other, as nginx does.
+    ///
+    /// # Errors
+    /// The client broke off.
+    pub async fn begin(&mut self, session: &mut Session, request: &Request) -> Result<Begun> {
+        let room = request.conf().client_body_buffer_size;
+        let mut taken = BytesMut::new();
+        while taken.len() <= room {
+            let next = {
+                let mut next = pin!(self.stream(session, request));
+                poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await
+            };
+            match next {
+                Poll::Pending => break,
+                Poll::Ready(next) => match next? {
+                    Streamed::Chunk(chunk) => taken.extend_from_slice(&chunk),
+                    Streamed::Refused(status) => return Ok(Begun::Refused(status)),
+                    Streamed::End => {
+                        *request.body.borrow_mut() = Body::Memory(taken.freeze());
+                        return Ok(Begun::Whole);
+                    }
+                },
+            }
+        }
+        Ok(Begun::Part(taken.freeze()))
     }
 
     /// Reads and drops what is left.

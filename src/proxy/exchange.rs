@@ -1,62 +1,31 @@
-//! One try at one peer: connect, send the request, read the response's head.
+//! One try at one peer over HTTP/1: connect, send the request, read the response.
 //!
-//! This is the seam to the upstream: connections, pools and HTTP framing are pingora's
-//! (`pingora_core::connectors`); phases, retries and the client's side know nothing of them.
+//! This is the seam to the upstream. Sending and reading go on side by side, so that a peer may
+//! answer before it has read everything. Nothing here is a task, a channel or a timer of its own:
+//! an [`Exchange`] is polled by the request that it serves, and dropping it closes the connection.
 
-use super::pool::History;
-use super::upstream_request;
-use super::worker::WorkerState;
-use crate::clock;
-use crate::http::headers::Headers;
-use crate::request::{Body, Request};
+mod connection;
+mod receiving;
+mod sending;
+mod transport;
+
+pub(super) use connection::Connection;
+pub(super) use receiving::Broken;
+pub(super) use sending::{Rest, Sending};
+pub(super) use transport::Transport;
+
+use super::pool::{History, Pool};
+use crate::http::h1::response_head::{HeadError, HeadReader, ReceivedHead};
 use crate::snapshot::conf::ProxyConf;
+use crate::sys::errno::Errno;
 use crate::upstream::retry::Fault;
-use crate::upstream::{Group, Keepalive, Peer, PeerAddr};
-use bytes::Bytes;
-use pingora::ErrorType;
-use pingora::http::RequestHeader;
-use pingora::protocols::http::client::HttpSession;
-use pingora::protocols::http::v1::client::HttpSession as Http1Session;
-use pingora::upstreams::peer::HttpPeer;
-use std::sync::Arc;
+use crate::upstream::{Group, Keepalive, Peer};
+use receiving::Framing;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
-
-/// Bytes of a body file that are sent at a time.
-const CHUNK: usize = 64 << 10;
-
-/// A response whose head was read.
-pub(super) struct Response {
-    pub status: u16,
-    pub reason: Option<Bytes>,
-    pub headers: Headers,
-    pub connection: Upstream,
-}
-
-/// A connection to a peer, with a response to be read from it.
-pub(super) struct Upstream {
-    session: HttpSession,
-    history: History,
-    upstream: Arc<str>,
-    keepalive: Keepalive,
-    read_timeout: Duration,
-    /// The peer got the whole request.
-    whole: bool,
-    /// Bytes of the response's head.
-    pub head_length: u64,
-}
-
-/// Why a try failed.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub fault: Fault,
-    /// Bytes of the request may have reached the peer.
-    pub sent: bool,
-    /// The connection had been kept alive.
-    pub reused: bool,
-    /// For the log.
-    pub reason: String,
-}
 
 /// How long steps may take: the location's, or what a balancer script said.
 #[derive(Clone, Copy, Debug)]
@@ -77,288 +46,230 @@ impl Timeouts {
     }
 }
 
-/// Sends the request to `peer` and waits for the head of its response.
-pub(super) async fn attempt(
-    worker: &WorkerState,
-    request: &Request,
-    group: &Group,
-    peer: &Peer,
-    timeouts: Timeouts,
-    head: RequestHeader,
-) -> Result<Response, Failed> {
-    let target = address(peer, timeouts).map_err(|error| connecting(&error))?;
-    let kept = worker.pool.take(&group.name, &peer.address);
-    let reused = kept.is_some();
-    let (stream, history) = match kept {
-        Some(kept) => kept,
-        None => {
-            let stream = worker.connector.new_stream(&target).await;
-            (stream.map_err(|error| connecting(&error))?, History::new(peer.address.clone()))
-        }
-    };
-    let mut session = HttpSession::H1(Http1Session::new_with_options(stream, &target));
-    note(request, |it, ms| it.connect_ms = Some(ms));
-    session.set_read_timeout(Some(timeouts.read));
-    session.set_write_timeout(Some(timeouts.send));
-    let failed = |error: &pingora::Error, doing: &str| Failed {
-        fault: fault_of(error),
-        sent: true,
-        reused,
-        reason: describe(error, doing),
-    };
-    let sent = send(&mut session, request, head).await;
-    let whole = sent.is_ok();
-    if let Err(error) = sent {
-        if !has_answered(&mut session, &error).await {
-            return Err(failed(&error, "while sending request to upstream"));
-        }
-        session.set_read_timeout(Some(timeouts.read));
-    } else {
-        let doing = "while reading response header from upstream";
-        session.read_response_header().await.map_err(|it| failed(&it, doing))?;
-    }
-    let (status, reason, headers) = final_head(&mut session, &failed).await?;
-    let head_length = head_length_of(&session);
-    note(request, |it, ms| {
-        it.header_ms = Some(ms);
-        it.bytes_received = head_length;
-    });
-    Ok(Response {
-        status,
-        reason,
-        headers,
-        connection: Upstream {
-            head_length,
-            session,
-            history,
-            upstream: group.name.clone(),
-            keepalive: group.keepalive,
-            read_timeout: timeouts.read,
-            whole,
-        },
-    })
+/// Why a try failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub fault: Fault,
+    /// Bytes of the request may have reached the peer.
+    pub sent: bool,
+    /// The connection had been kept alive, and ended before a byte of the response came.
+    pub stale: bool,
+    /// For the log, in nginx's words.
+    pub reason: String,
 }
 
-/// Whether the peer answered before it had read the whole request. What takes no more bytes has
-/// said already what it has to say, or is given no more time.
-async fn has_answered(session: &mut HttpSession, error: &pingora::Error) -> bool {
-    match error.etype() {
-        ErrorType::WriteError | ErrorType::ConnectionClosed => {
-            session.read_response_header().await.is_ok()
-        }
-        ErrorType::WriteTimedout => {
-            session.set_read_timeout(Some(Duration::ZERO));
-            session.read_response_header().await.is_ok()
-        }
-        _ => false,
-    }
-}
+/// What is being done, as nginx's log has it.
+const CONNECTING: &str = "while connecting to upstream";
+const SENDING: &str = "while sending request to upstream";
+const READING_HEAD: &str = "while reading response header from upstream";
 
-fn head_length_of(session: &HttpSession) -> u64 {
-    session.as_http1().map_or(0, |it| it.get_headers_raw_bytes().len() as u64)
-}
+const TIMED_OUT: &str = "upstream timed out (110: Connection timed out)";
+const CLOSED: &str = "upstream prematurely closed connection";
 
 /// Answers before the answer (1xx) that a peer may send.
 const MOST_INTERIM: u32 = 10_000;
 
-/// Skips 1xx and takes the head apart.
-async fn final_head(
-    session: &mut HttpSession,
-    failed: &impl Fn(&pingora::Error, &str) -> Failed,
-) -> Result<(u16, Option<Bytes>, Headers), Failed> {
-    let mut interim = 0;
-    loop {
-        let status = session.response_header().map_or(0, |it| it.status.as_u16());
-        if status >= 200 {
-            break;
-        }
-        let error = pingora::Error::new(ErrorType::InvalidHTTPHeader);
-        if status == 101 {
-            return Err(failed(&error, "switching protocols, which is not supported"));
-        }
-        interim += 1;
-        if interim > MOST_INTERIM {
-            return Err(failed(&error, "too many interim responses"));
-        }
-        let doing = "while reading response header from upstream";
-        session.read_response_header().await.map_err(|it| failed(&it, doing))?;
-    }
-    let parsed = session.response_header();
-    let status = parsed.map_or(502, |it| it.status.as_u16());
-    let raw = session.as_http1().map(|it| it.get_headers_raw_bytes());
-    let (reason, headers) = match (raw, parsed) {
-        (Some(raw), _) => from_raw(&raw).ok_or_else(|| {
-            let error = pingora::Error::new(ErrorType::InvalidHTTPHeader);
-            failed(&error, "while reading response header from upstream")
-        })?,
-        (None, Some(parsed)) => (None, from_fields(parsed)),
-        (None, None) => (None, Headers::new()),
-    };
-    Ok((status, reason, headers))
+/// A request to a peer and the response to it.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    connection: Connection,
+    history: History,
+    group: u64,
+    keepalive: Keepalive,
+    sending: Sending,
+    timeouts: Timeouts,
+    /// The connection had been kept alive.
+    reused: bool,
+    /// Bytes read, and how many of them were heads.
+    received: u64,
+    heads: u64,
+    reader: HeadReader,
+    interim: u32,
+    framing: Framing,
+    was_chunked: bool,
+    /// The connection may serve another request.
+    keeps: bool,
 }
 
-/// Order and spelling as the peer sent them; `None` for a folded line, which nginx refuses.
-fn from_raw(raw: &Bytes) -> Option<(Option<Bytes>, Headers)> {
-    let mut lines =
-        raw.split(|it| *it == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let first = lines.next().unwrap_or_default();
-    let reason = first.splitn(3, |it| *it == b' ').nth(2).map(Bytes::copy_from_slice);
-    let mut headers = Headers::with_capacity(16);
-    for line in lines.take_while(|it| !it.is_empty()) {
-        if line.starts_with(b" ") || line.starts_with(b"\t") {
-            return None;
-        }
-        if let Some(colon) = line.iter().position(|it| *it == b':') {
-            let value = Bytes::copy_from_slice(line[colon + 1..].trim_ascii());
-            headers.append(raw.slice_ref(&line[..colon]), value);
-        }
-    }
-    Some((reason, headers))
+/// A connection to a peer, ready for a request.
+#[derive(Debug)]
+pub(super) struct Line {
+    connection: Connection,
+    history: History,
+    reused: bool,
 }
 
-fn from_fields(parsed: &pingora::http::ResponseHeader) -> Headers {
-    let mut headers = Headers::with_capacity(parsed.headers.len());
-    for (name, value) in &parsed.headers {
-        let name = Bytes::copy_from_slice(name.as_str().as_bytes());
-        headers.append(name, Bytes::copy_from_slice(value.as_bytes()));
+impl Line {
+    /// A kept connection to `peer`, if there is one.
+    pub fn kept(pool: &Pool, group: &Group, peer: &Peer) -> Option<Self> {
+        let (connection, history) = pool.take(group.id(), &peer.address)?;
+        Some(Self { connection, history, reused: true })
     }
-    headers
-}
 
-/// Sends head and body.
-async fn send(
-    session: &mut HttpSession,
-    request: &Request,
-    head: RequestHeader,
-) -> pingora::Result<()> {
-    let length = wire_length(&head);
-    session.write_request_header(Box::new(head)).await?;
-    note(request, |it, _| it.bytes_sent += length);
-    if !request.conf().proxy.pass_request_body {
-        return session.finish_request_body().await;
-    }
-    if let Some(body) = upstream_request::body_in_memory(request) {
-        let length = body.len() as u64;
-        session.write_request_body(body, true).await?;
-        note(request, |it, _| it.bytes_sent += length);
-        return session.finish_request_body().await;
-    }
-    let path = match &*request.body.borrow() {
-        Body::File(file) => Some(file.path.clone()),
-        _ => None,
-    };
-    if let Some(path) = path {
-        send_file(session, request, &path).await?;
-    }
-    session.finish_request_body().await
-}
-
-/// Bytes of a head on the wire.
-fn wire_length(head: &RequestHeader) -> u64 {
-    const LINE_AND_END: usize = "  HTTP/1.1\r\n\r\n".len();
-    let line = head.method.as_str().len() + head.raw_path().len() + LINE_AND_END;
-    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    (line + fields.sum::<usize>()) as u64
-}
-
-async fn send_file(
-    session: &mut HttpSession,
-    request: &Request,
-    path: &std::path::Path,
-) -> pingora::Result<()> {
-    let broken = |error: std::io::Error| {
-        pingora::Error::because(ErrorType::InternalError, "reading a request body's file", error)
-    };
-    let mut file = tokio::fs::File::open(path).await.map_err(broken)?;
-    loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        let count = (&mut file).take(CHUNK as u64).read_to_end(&mut chunk).await.map_err(broken)?;
-        if count == 0 {
-            return Ok(());
-        }
-        session.write_request_body(chunk.into(), false).await?;
-        note(request, |it, _| it.bytes_sent += count as u64);
-    }
-}
-
-impl Upstream {
-    /// The next chunk of the response's body; `None` at its end.
+    /// A new connection to `peer`.
     ///
     /// # Errors
-    /// The peer broke off, or was silent for too long.
-    pub async fn read(&mut self) -> pingora::Result<Option<Bytes>> {
-        let read = self.session.read_response_body();
-        match tokio::time::timeout(self.read_timeout, read).await {
-            Ok(read) => read,
-            Err(_) => pingora::Error::e_explain(ErrorType::ReadTimedout, "reading upstream"),
-        }
-    }
-
-    /// The response was read to its end: keeps the connection where the group does so.
-    pub async fn release(self, worker: &WorkerState) {
-        if !self.whole {
-            // The peer would take the next request for the rest of this one.
-            return;
-        }
-        let HttpSession::H1(mut session) = self.session else { return };
-        session.respect_keepalive();
-        if let Some(stream) = session.reuse().await {
-            worker.pool.put(&self.upstream, stream, self.history, &self.keepalive);
+    /// The peer cannot be reached.
+    pub async fn fresh(peer: &Peer, timeouts: Timeouts) -> Result<Self, Failed> {
+        match Transport::connect(&peer.address, timeouts).await {
+            Ok(transport) => {
+                let history = History::new(peer.address.clone());
+                Ok(Self { connection: Connection::new(transport), history, reused: false })
+            }
+            Err(error) => Err(Failed {
+                fault: fault_of(&error),
+                sent: false,
+                stale: false,
+                reason: describe("connect()", &error, CONNECTING),
+            }),
         }
     }
 }
 
-/// The peer as pingora's connector takes it.
-fn address(peer: &Peer, timeouts: Timeouts) -> pingora::Result<HttpPeer> {
-    let mut target = match &peer.address {
-        PeerAddr::Tcp(address) => HttpPeer::new(address, false, String::new()),
-        PeerAddr::Unix(path) => HttpPeer::new_uds(&path.to_string_lossy(), false, String::new())?,
-    };
-    target.options.connection_timeout = Some(timeouts.connect);
-    target.options.total_connection_timeout = Some(timeouts.connect);
-    Ok(target)
-}
+impl Exchange {
+    /// Begins to send a request over `line`.
+    pub fn new(line: Line, group: &Group, sending: Sending, timeouts: Timeouts) -> Self {
+        Self {
+            connection: line.connection,
+            history: line.history,
+            group: group.id(),
+            keepalive: group.keepalive,
+            sending,
+            timeouts,
+            reused: line.reused,
+            received: 0,
+            heads: 0,
+            reader: HeadReader::default(),
+            interim: 0,
+            framing: Framing::Nothing,
+            was_chunked: false,
+            keeps: false,
+        }
+    }
 
-fn connecting(error: &pingora::Error) -> Failed {
-    Failed {
-        fault: fault_of(error),
-        sent: false,
-        reused: false,
-        reason: describe(error, "while connecting to upstream"),
+    /// What is known of the request that is being sent.
+    pub fn sending(&mut self) -> &mut Sending {
+        &mut self.sending
+    }
+
+    /// Bytes read from the peer.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Bytes of the response's body with its framing, as far as they were read.
+    pub fn body_received(&self) -> u64 {
+        self.received - self.heads
+    }
+
+    /// Sends on, and reads the response's head, of at most `limit` bytes; the answers before the
+    /// answer (1xx) are passed over.
+    ///
+    /// # Errors
+    /// The peer sent none, or too late.
+    pub fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: usize,
+    ) -> Poll<Result<ReceivedHead, Failed>> {
+        loop {
+            self.sending.poll(cx, &mut self.connection);
+            match self.connection.poll_fill(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.ended(None))),
+                Poll::Ready(Ok(count)) => {
+                    self.received += count as u64;
+                    if let Some(head) = self.take_head(limit)? {
+                        return Poll::Ready(Ok(head));
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.ended(Some(error)))),
+                Poll::Pending => return self.poll_late(cx).map(Err),
+            }
+        }
+    }
+
+    /// Ready when the peer has let the request wait for too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Failed> {
+        let open = self.sending.is_open();
+        if open && self.sending.wants_chunk() {
+            // It is the client that is waited for, which has its own deadline.
+            self.connection.note_progress();
+            return Poll::Pending;
+        }
+        let (limit, doing) = match open {
+            true => (self.timeouts.send, SENDING),
+            false => (self.timeouts.read, READING_HEAD),
+        };
+        self.connection.poll_timeout(cx, limit).map(|()| Failed {
+            fault: Fault::Timeout,
+            sent: self.sending.sent() > 0,
+            stale: false,
+            reason: format!("{TIMED_OUT} {doing}"),
+        })
+    }
+
+    /// The connection ended before there was a head.
+    fn ended(&self, error: Option<io::Error>) -> Failed {
+        let reason = match (self.sending.error(), &error) {
+            (Some(error), _) => describe("send()", error, SENDING),
+            (None, Some(error)) => describe("recv()", error, READING_HEAD),
+            (None, None) => format!("{CLOSED} {READING_HEAD}"),
+        };
+        Failed {
+            fault: Fault::Error,
+            sent: self.sending.sent() > 0,
+            stale: self.reused && self.received == 0,
+            reason,
+        }
+    }
+
+    /// Takes a final head from what was read.
+    fn take_head(&mut self, limit: usize) -> Result<Option<ReceivedHead>, Failed> {
+        loop {
+            let read = self.reader.read(&mut self.connection.input, limit);
+            let Some(head) = read.map_err(|error| self.invalid(&error))? else { return Ok(None) };
+            self.heads += head.wire_length() as u64;
+            match head.status {
+                101 => return Err(self.invalid(&"upstream switches protocols unasked")),
+                100..=199 if self.interim == MOST_INTERIM => {
+                    return Err(self.invalid(&"upstream sent too many interim responses"));
+                }
+                100..=199 => self.interim += 1,
+                0..=99 => return Err(self.invalid(&HeadError::StatusLine)),
+                _ => return Ok(Some(head)),
+            }
+        }
+    }
+
+    fn invalid(&self, error: &dyn fmt::Display) -> Failed {
+        Failed {
+            fault: Fault::InvalidHeader,
+            sent: true,
+            stale: false,
+            reason: format!("{error} {READING_HEAD}"),
+        }
+    }
+
+    /// Gives the connection to the pool where it may serve on.
+    fn keep(self, pool: &Rc<Pool>) {
+        let mut connection = self.connection;
+        connection.rest();
+        pool.put(self.group, connection, self.history, &self.keepalive);
+        pool.give_buffer(self.sending.into_buffer());
     }
 }
 
-fn fault_of(error: &pingora::Error) -> Fault {
-    match error.etype() {
-        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
-            Fault::Timeout
-        }
-        ErrorType::InvalidHTTPHeader => Fault::InvalidHeader,
+fn fault_of(error: &io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Fault::Timeout,
         _ => Fault::Error,
     }
 }
 
 /// nginx's words for what happened.
-fn describe(error: &pingora::Error, doing: &str) -> String {
-    let what = match error.etype() {
-        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
-            "upstream timed out (110: Connection timed out)".to_owned()
-        }
-        ErrorType::ConnectRefused => "connect() failed (111: Connection refused)".to_owned(),
-        ErrorType::ConnectionClosed => "upstream prematurely closed connection".to_owned(),
-        ErrorType::InvalidHTTPHeader => "upstream sent invalid header".to_owned(),
-        ErrorType::ReadError => "recv() failed (104: Connection reset by peer)".to_owned(),
-        ErrorType::WriteError => "send() failed (32: Broken pipe)".to_owned(),
-        _ => format!("upstream failed: {error}"),
-    };
-    format!("{what} {doing}")
-}
-
-/// Notes something of the current attempt, and how long it has taken.
-fn note(request: &Request, set: impl FnOnce(&mut crate::request::Attempt, u64)) {
-    let now = clock::monotonic();
-    if let Some(attempt) = request.attempts.borrow_mut().last_mut() {
-        let ms = now.ms_since(attempt.started);
-        set(attempt, ms);
+fn describe(call: &str, error: &io::Error, doing: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::TimedOut => format!("{TIMED_OUT} {doing}"),
+        _ => format!("{call} failed {} {doing}", Errno(error)),
     }
 }

@@ -6,7 +6,9 @@
 
 mod access_log;
 mod admission;
+mod ahead;
 mod balancer;
+mod beside;
 mod body;
 mod content;
 mod error;

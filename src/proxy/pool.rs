@@ -1,22 +1,19 @@
 //! Idle connections to upstreams: one pool a worker, as each `upstream` block's `keepalive*` says.
 
+use super::exchange::Connection;
 use crate::clock::{self, Tick};
 use crate::upstream::{Keepalive, PeerAddr};
-use pingora::protocols::Stream;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::pin::Pin;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::io::{AsyncRead, ReadBuf};
 
 /// How often connections that nobody asks for are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// What is known of a connection beside its stream.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct History {
     peer: PeerAddr,
     born: Tick,
@@ -31,27 +28,32 @@ impl History {
 }
 
 struct Idle {
-    stream: Stream,
+    connection: Connection,
     history: History,
     until: Tick,
 }
 
-/// The idle connections of one worker by upstream, the one used last at the end.
+/// The idle connections of one worker by their group's number, the one used last at the end.
 #[derive(Default)]
 pub(super) struct Pool {
-    idle: RefCell<HashMap<Arc<str>, Vec<Idle>>>,
-    sweeping: std::cell::Cell<bool>,
+    idle: RefCell<HashMap<u64, Vec<Idle>, BuildHasherDefault<Spread>>>,
+    sweeping: Cell<bool>,
+    /// A buffer that a request was written into, for the next one.
+    buffer: Cell<Vec<u8>>,
 }
+
+/// A buffer that grew beyond this is not kept.
+const LARGEST_BUFFER: usize = 16 << 10;
 
 impl Pool {
     /// An idle connection to `peer` that still stands, the one used last first.
-    pub fn take(&self, upstream: &str, peer: &PeerAddr) -> Option<(Stream, History)> {
+    pub fn take(&self, group: u64, peer: &PeerAddr) -> Option<(Connection, History)> {
         let mut pools = self.idle.borrow_mut();
-        let idle = pools.get_mut(upstream)?;
+        let idle = pools.get_mut(&group)?;
         while let Some(index) = idle.iter().rposition(|it| it.history.peer == *peer) {
             let mut found = idle.remove(index);
-            if found.until > clock::monotonic() && stands(&mut found.stream) {
-                return Some((found.stream, found.history));
+            if found.until > clock::monotonic() && found.connection.stands() {
+                return Some((found.connection, found.history));
             }
         }
         None
@@ -61,26 +63,42 @@ impl Pool {
     /// connection is neither too old nor used up; the one unused for the longest time gives way.
     pub fn put(
         self: &Rc<Self>,
-        upstream: &Arc<str>,
-        stream: Stream,
+        group: u64,
+        connection: Connection,
         mut history: History,
         keep: &Keepalive,
     ) {
         history.requests += 1;
+        if keep.connections == 0 || history.requests >= keep.requests {
+            return;
+        }
         let now = clock::monotonic();
-        let spent = history.requests >= keep.requests || now.ms_since(history.born) >= keep.time_ms;
-        if keep.connections == 0 || spent {
+        if now.ms_since(history.born) >= keep.time_ms {
             return;
         }
         let mut pools = self.idle.borrow_mut();
-        let idle = pools.entry(upstream.clone()).or_default();
+        let idle = pools.entry(group).or_default();
         if idle.len() >= keep.connections {
             idle.remove(0);
         }
-        idle.push(Idle { stream, history, until: now.plus_ms(keep.timeout_ms) });
+        idle.push(Idle { connection, history, until: now.plus_ms(keep.timeout_ms) });
         drop(pools);
         if !self.sweeping.replace(true) {
             tokio::task::spawn_local(sweep(Rc::downgrade(self)));
+        }
+    }
+
+    /// An empty buffer to write a request into.
+    pub fn buffer(&self) -> Vec<u8> {
+        let mut buffer = self.buffer.take();
+        buffer.clear();
+        buffer
+    }
+
+    /// Gives a buffer back.
+    pub fn give_buffer(&self, buffer: Vec<u8>) {
+        if buffer.capacity() <= LARGEST_BUFFER {
+            self.buffer.set(buffer);
         }
     }
 
@@ -92,7 +110,7 @@ impl Pool {
     fn drop_dead(&self) {
         let now = clock::monotonic();
         self.idle.borrow_mut().retain(|_, idle| {
-            idle.retain_mut(|it| it.until > now && stands(&mut it.stream));
+            idle.retain_mut(|it| it.until > now && it.connection.stands());
             !idle.is_empty()
         });
     }
@@ -111,18 +129,33 @@ async fn sweep(pool: Weak<Pool>) {
     }
 }
 
-/// Whether an idle connection has nothing to read: neither its end nor bytes that nobody asked for.
-fn stands(stream: &mut Stream) -> bool {
-    let mut byte = [0; 1];
-    let mut buffer = ReadBuf::new(&mut byte);
-    let mut context = Context::from_waker(Waker::noop());
-    matches!(Pin::new(stream).poll_read(&mut context, &mut buffer), Poll::Pending)
+/// Spreads numbers that we have made ourselves over a table.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The golden ratio: neighbours end up far from each other, in the high bits too.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+    use crate::proxy::exchange::Transport;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
 
     const KEEP: Keepalive =
         Keepalive { connections: 2, timeout_ms: 60_000, requests: 3, time_ms: 3_600_000 };
@@ -131,10 +164,15 @@ mod tests {
         PeerAddr::Tcp(([127, 0, 0, 1], port).into())
     }
 
-    fn put(pool: &Rc<Pool>, port: u16, keep: &Keepalive) -> DuplexStream {
-        let (ours, theirs) = duplex(64);
-        pool.put(&"up".into(), Box::new(ours), History::new(peer(port)), keep);
+    fn put(pool: &Rc<Pool>, port: u16, keep: &Keepalive) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        put_stream(pool, port, keep, ours);
         theirs
+    }
+
+    fn put_stream(pool: &Rc<Pool>, port: u16, keep: &Keepalive, ours: UnixStream) {
+        let connection = Connection::new(Transport::Unix(ours));
+        pool.put(7, connection, History::new(peer(port)), keep);
     }
 
     /// Runs `body` where a worker's tasks can be spawned.
@@ -150,9 +188,9 @@ mod tests {
             let pool = Rc::new(Pool::default());
             let _ends: Vec<_> = [1, 2, 2].map(|port| put(&pool, port, &KEEP)).into();
             assert_eq!(pool.len(), 2);
-            assert!(pool.take("up", &peer(1)).is_none(), "it gave way");
-            assert!(pool.take("other", &peer(2)).is_none(), "an upstream has its own");
-            assert!(pool.take("up", &peer(2)).is_some());
+            assert!(pool.take(7, &peer(1)).is_none(), "it gave way");
+            assert!(pool.take(8, &peer(2)).is_none(), "an upstream has its own");
+            assert!(pool.take(7, &peer(2)).is_some());
             assert_eq!(pool.len(), 1);
         });
     }
@@ -161,11 +199,14 @@ mod tests {
     fn dead_connections_and_chatty_ones_are_not_given_out() {
         on_a_worker(async || {
             let pool = Rc::new(Pool::default());
-            drop(put(&pool, 1, &KEEP));
-            assert!(pool.take("up", &peer(1)).is_none(), "its peer closed it");
-            let mut end = put(&pool, 1, &KEEP);
-            end.write_all(b"HTTP/1.1 408").await.expect("there is room");
-            assert!(pool.take("up", &peer(1)).is_none(), "it says what nobody asked");
+            for said in [&b""[..], b"HTTP/1.1 408"] {
+                let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+                theirs.write_all(said).await.expect("there is room");
+                drop(theirs);
+                ours.readable().await.expect("it can be asked");
+                put_stream(&pool, 1, &KEEP, ours);
+                assert!(pool.take(7, &peer(1)).is_none(), "{said:?}");
+            }
             assert_eq!(pool.len(), 0);
         });
     }
@@ -179,14 +220,14 @@ mod tests {
             let _end = put(&pool, 1, &none);
             assert_eq!(pool.len(), 0);
             let _end = put(&pool, 1, &KEEP);
-            let (stream, history) = pool.take("up", &peer(1)).expect("it is kept");
-            pool.put(&"up".into(), stream, history, &KEEP);
-            let (stream, history) = pool.take("up", &peer(1)).expect("twice is allowed");
-            pool.put(&"up".into(), stream, history, &KEEP);
+            let (stream, history) = pool.take(7, &peer(1)).expect("it is kept");
+            pool.put(7, stream, history, &KEEP);
+            let (stream, history) = pool.take(7, &peer(1)).expect("twice is allowed");
+            pool.put(7, stream, history, &KEEP);
             assert_eq!(pool.len(), 0, "three requests are the limit");
             let _end = put(&pool, 1, &KEEP);
             clock::testing::advance_ms(60_000);
-            assert!(pool.take("up", &peer(1)).is_none(), "it has expired");
+            assert!(pool.take(7, &peer(1)).is_none(), "it has expired");
         });
     }
 }

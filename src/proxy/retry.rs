@@ -1,21 +1,28 @@
 //! `proxy_pass`: peers in turn until one answers, as `proxy_next_upstream` says.
 
 use super::balancer;
-use super::body::Read;
+use super::beside::{Said, wait_for, watch};
+use super::body::{Begun, Read};
 use super::error::Result;
-use super::exchange::{self, Failed, Timeouts};
+use super::exchange::{Exchange, Failed, Line, Rest, Sending, Timeouts};
 use super::phases::{Flow, Serving, cut};
 use super::pick::Destination;
 use super::upstream_request;
 use super::upstream_response;
 use crate::clock::{self, Tick};
+use crate::http::h1::response_head::ReceivedHead;
 use crate::log::Level;
 use crate::lua::ngx::balancer::PeerFailure;
 use crate::metrics;
-use crate::request::{Attempt, Request};
+use crate::request::{Attempt, Body, Request};
 use crate::snapshot::proxy_target::ProxyTarget;
-use crate::upstream::retry::{Exchange, Fault, Tries, Verdict, first_tries, is_idempotent, judge};
+use crate::upstream::retry::{self, Fault, Tries, Verdict, first_tries, is_idempotent, judge};
 use crate::upstream::{Outcome, Peer};
+use bytes::Bytes;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 
 /// What is known between two tries.
 pub(super) struct Round {
@@ -25,6 +32,8 @@ pub(super) struct Round {
     starts_group: bool,
     pub timeouts: Timeouts,
     pub turns: balancer::Turns,
+    /// The client's body is passed on as it comes, and this was there when that began.
+    begun: Option<Bytes>,
 }
 
 /// Serves a request by an upstream.
@@ -33,15 +42,15 @@ pub(super) struct Round {
 /// The client's connection is gone.
 pub(super) async fn proxy(serving: &mut Serving<'_>, target: &ProxyTarget) -> Result<Flow> {
     let request = serving.request.clone();
-    let worker = serving.worker.clone();
     let destination = match Destination::find(serving, target).await {
         Ok(destination) => destination,
         Err(status) => return Ok(Flow::Status(status)),
     };
     request.decision.borrow_mut().upstream = Some(destination.group.name.clone());
-    if let Read::Refused(status) = serving.client.read_body(&request).await? {
-        return Ok(Flow::Status(status));
-    }
+    let begun = match body_begun(serving).await? {
+        Ok(begun) => begun,
+        Err(status) => return Ok(Flow::Status(status)),
+    };
     let tries = first_tries(destination.group.tries(), request.conf().proxy.next_upstream_tries);
     let starts_group = !request.attempts.borrow().0.is_empty();
     let timeouts = Timeouts::of(&request.conf().proxy);
@@ -52,6 +61,7 @@ pub(super) async fn proxy(serving: &mut Serving<'_>, target: &ProxyTarget) -> Re
         starts_group,
         timeouts,
         turns: balancer::Turns::default(),
+        begun,
     };
     loop {
         let peer = match next_peer(serving, &mut round) {
@@ -59,36 +69,168 @@ pub(super) async fn proxy(serving: &mut Serving<'_>, target: &ProxyTarget) -> Re
             Err(status) => return Ok(Flow::Status(status)),
         };
         let guard = peer.connect_guard();
-        let head = upstream_request::build(&request, &round.destination.uri)?;
-        let group = round.destination.group.clone();
-        let attempt = exchange::attempt(&worker, &request, &group, &peer, round.timeouts, head);
-        let tried = tokio::select! {
-            biased;
-            tried = attempt => tried,
-            () = watch(serving, &request) => return gone(&request, true),
+        let failed = match attempt(serving, &mut round, &peer).await? {
+            Tried::Ended(flow) => return Ok(flow),
+            Tried::Failed(failed) => failed,
+            Tried::Answered(head, _) if after_status(&request, &mut round, &peer, head.status) => {
+                continue;
+            }
+            Tried::Answered(head, exchange) => {
+                return upstream_response::pass(serving, head, exchange, guard).await;
+            }
         };
-        match tried {
-            Err(failed) => {
-                if let Some(flow) = after_failure(&request, &mut round, &peer, &failed) {
-                    return Ok(flow);
-                }
-            }
-            Ok(response) if after_status(&request, &mut round, &peer, response.status) => {}
-            Ok(response) => {
-                let flow = upstream_response::pass(serving, response).await;
-                drop(guard);
-                return flow;
-            }
+        if let Some(flow) = after_failure(&request, &mut round, &peer, &failed) {
+            return Ok(flow);
         }
     }
 }
 
-/// The client's going away ends the exchange, unless `proxy_ignore_client_abort` is on.
-pub(super) async fn watch(serving: &mut Serving<'_>, request: &Request) {
-    if request.conf().proxy.ignore_client_abort {
-        std::future::pending().await
+/// How a try at a peer ended.
+enum Tried {
+    /// With the head of a response.
+    Answered(ReceivedHead, Box<Exchange>),
+    /// Without one.
+    Failed(Failed),
+    /// The request is over.
+    Ended(Flow),
+}
+
+/// Tries a peer. A kept connection that the peer closes just as it is used costs nothing: the
+/// request is sent once more to the same peer over a new connection, whatever `proxy_next_upstream`
+/// says, if nothing of it was sent or it may be repeated (RFC 9110 section 9.2.2; of POST, LOCK and
+/// PATCH nginx says that they may not).
+async fn attempt(serving: &mut Serving<'_>, round: &mut Round, peer: &Arc<Peer>) -> Result<Tried> {
+    let kept = Line::kept(&serving.worker.pool, &round.destination.group, peer);
+    let Some(line) = kept else { return attempt_fresh(serving, round, peer).await };
+    let failed = match exchange(serving, round, line).await? {
+        Tried::Failed(failed) if failed.stale => failed,
+        tried => return Ok(tried),
+    };
+    let request = serving.request.clone();
+    if failed.sent && (round.begun.is_some() || !may_repeat(&request)) {
+        return Ok(Tried::Failed(failed));
     }
-    serving.client.gone().await;
+    end_attempt(&request, Some(502));
+    request.log(Level::Info, format_args!("{}", failed.reason));
+    peer.report(Outcome::Stale, clock::monotonic().as_ms());
+    count_retry(round);
+    let again = Attempt::new(peer.address_text.clone(), clock::monotonic(), false);
+    request.attempts.borrow_mut().0.push(again);
+    attempt_fresh(serving, round, peer).await
+}
+
+async fn attempt_fresh(
+    serving: &mut Serving<'_>,
+    round: &mut Round,
+    peer: &Arc<Peer>,
+) -> Result<Tried> {
+    let connected = {
+        let mut connect = pin!(Line::fresh(peer, round.timeouts));
+        let mut left = pin!(watch(serving, round.begun.is_some()));
+        poll_fn(|cx| match connect.as_mut().poll(cx) {
+            Poll::Ready(connected) => Poll::Ready(Some(connected)),
+            Poll::Pending => left.as_mut().poll(cx).map(|()| None),
+        })
+        .await
+    };
+    match connected {
+        None => gone(&serving.request, true).map(Tried::Ended),
+        Some(Err(failed)) => Ok(Tried::Failed(failed)),
+        Some(Ok(line)) => exchange(serving, round, line).await,
+    }
+}
+
+/// Sends the request over `line` and waits for the head of the response.
+async fn exchange(serving: &mut Serving<'_>, round: &mut Round, line: Line) -> Result<Tried> {
+    let request = serving.request.clone();
+    note(&request, |it, ms| it.connect_ms = Some(ms));
+    let streams = round.begun.is_some();
+    let mut head = serving.worker.pool.buffer();
+    let Some(written) =
+        upstream_request::write_head(&request, &round.destination.uri, streams, &mut head)
+    else {
+        request.log(Level::Error, format_args!("the method for the upstream is none"));
+        return Ok(Tried::Ended(Flow::Status(500)));
+    };
+    let rest = match body_of(&request, streams).await {
+        Ok(rest) => rest,
+        Err(error) => {
+            request.log(Level::Crit, format_args!("the request body's file: {error}"));
+            return Ok(Tried::Ended(Flow::Status(500)));
+        }
+    };
+    let group = round.destination.group.clone();
+    let mut sending = Sending::new(head, rest);
+    if let Some(begun) = &round.begun {
+        sending.push(Some(begun));
+    }
+    let mut exchange = Box::new(Exchange::new(line, &group, sending, round.timeouts));
+    let limit = request.conf().proxy.buffer_size;
+    let said = wait_for(serving, &mut exchange, |it, cx| it.poll_head(cx, limit)).await;
+    note(&request, |it, ms| {
+        it.header_ms = Some(ms).filter(|_| matches!(said, Ok(Said::Peer(Ok(_)))));
+        it.bytes_received = exchange.received();
+        it.bytes_sent = exchange.sending().sent();
+    });
+    match said? {
+        Said::Peer(Ok(head)) => {
+            exchange.expect_body(&head, written.headless);
+            Ok(Tried::Answered(head, exchange))
+        }
+        Said::Peer(Err(failed)) => Ok(Tried::Failed(failed)),
+        Said::ClientGone => gone(&request, true).map(Tried::Ended),
+        Said::Refused(status) => {
+            end_attempt(&request, None);
+            Ok(Tried::Ended(Flow::Status(status)))
+        }
+    }
+}
+
+/// What of the request follows its head.
+async fn body_of(request: &Request, streams: bool) -> std::io::Result<Rest> {
+    if streams {
+        return Ok(Rest::Client { chunked: request.content_length.get().is_none() });
+    }
+    if !request.conf().proxy.pass_request_body {
+        return Ok(Rest::Nothing);
+    }
+    let (path, length) = match &*request.body.borrow() {
+        Body::Memory(body) if !body.is_empty() => return Ok(Rest::Memory(body.clone())),
+        Body::File(file) => (file.path.clone(), file.length),
+        _ => return Ok(Rest::Nothing),
+    };
+    Ok(Rest::File(tokio::fs::File::open(path).await?, length))
+}
+
+/// Reads the client's body, unless it is passed on as it comes: then gives what there is of it. Or
+/// the status for the client.
+async fn body_begun(serving: &mut Serving<'_>) -> Result<std::result::Result<Option<Bytes>, u16>> {
+    let request = serving.request.clone();
+    if streams_body(&request) {
+        return Ok(match serving.client.begin_body(&request).await? {
+            Begun::Part(bytes) => Ok(Some(bytes)),
+            Begun::Whole => Ok(None),
+            Begun::Refused(status) => Err(status),
+        });
+    }
+    Ok(match serving.client.read_body(&request).await? {
+        Read::Refused(status) => Err(status),
+        Read::Done => Ok(None),
+    })
+}
+
+/// Whether the client's body is passed on as it comes: `proxy_request_buffering off`, nobody has
+/// read it yet, and the upstream's HTTP has a framing for it.
+fn streams_body(request: &Request) -> bool {
+    let proxy = &request.conf().proxy;
+    let has_body = match request.content_length.get() {
+        Some(length) => length > 0,
+        None => proxy.http11 && request.headers.borrow().contains(b"transfer-encoding"),
+    };
+    has_body
+        && !proxy.request_buffering
+        && proxy.pass_request_body
+        && !request.body.borrow().is_read()
 }
 
 /// Ends a request whose client has gone: 499 where `nothing_sent`.
@@ -105,10 +247,7 @@ pub(super) fn gone(request: &Request, nothing_sent: bool) -> Result<Flow> {
 }
 
 /// The next peer, or the status for the client when there is none.
-fn next_peer(
-    serving: &Serving<'_>,
-    round: &mut Round,
-) -> std::result::Result<std::sync::Arc<Peer>, u16> {
+fn next_peer(serving: &Serving<'_>, round: &mut Round) -> std::result::Result<Arc<Peer>, u16> {
     let request = &serving.request;
     let name = round.destination.group.name.clone();
     let picked = match round.destination.balancer {
@@ -136,7 +275,7 @@ fn after_failure(
     peer: &Peer,
     failed: &Failed,
 ) -> Option<Flow> {
-    let verdict = verdict(request, round, failed.fault, failed.sent, failed.reused);
+    let verdict = verdict(request, round, failed.fault, failed.sent, failed.stale);
     end_attempt(request, verdict.status);
     request.log(Level::Error, format_args!("{}", failed.reason));
     peer.report(verdict.counts, clock::monotonic().as_ms());
@@ -146,7 +285,7 @@ fn after_failure(
     round.turns.note(PeerFailure::Failed, verdict.status.unwrap_or(502));
     round.left = verdict.left;
     if verdict.retry {
-        if failed.reused {
+        if failed.stale {
             round.destination.forget_tried();
         }
         count_retry(round);
@@ -171,13 +310,17 @@ fn after_status(request: &Request, round: &mut Round, peer: &Peer, status: u16) 
     verdict.retry
 }
 
+/// Whether the request may be sent twice.
+fn may_repeat(request: &Request) -> bool {
+    is_idempotent(&String::from_utf8_lossy(&request.method.borrow()))
+}
+
 fn verdict(request: &Request, round: &Round, fault: Fault, sent: bool, reused: bool) -> Verdict {
     let proxy = &request.conf().proxy;
-    let method = request.method.borrow().clone();
-    let exchange = Exchange {
-        idempotent: is_idempotent(&String::from_utf8_lossy(&method)),
+    let exchange = retry::Exchange {
+        idempotent: may_repeat(request),
         request_sent: sent,
-        can_resend: true,
+        can_resend: round.begun.is_none(),
         reused,
     };
     let tries = Tries {
@@ -193,11 +336,20 @@ fn count_retry(round: &Round) {
     metrics::catalog().upstream_retries.with_label_values(&[name]).inc();
 }
 
+/// Notes something of the current try, and how long it has taken.
+fn note(request: &Request, set: impl FnOnce(&mut Attempt, u64)) {
+    let now = clock::monotonic();
+    if let Some(attempt) = request.attempts.borrow_mut().last_mut() {
+        let ms = now.ms_since(attempt.started);
+        set(attempt, ms);
+    }
+}
+
 /// Closes the books of the current try.
 pub(super) fn end_attempt(request: &Request, status: Option<u16>) {
     let now = clock::monotonic();
     if let Some(attempt) = request.attempts.borrow_mut().last_mut() {
-        attempt.response_ms = Some(now.ms_since(attempt.started));
+        attempt.response_ms.get_or_insert(now.ms_since(attempt.started));
         if let Some(status) = status {
             attempt.status = status;
         }

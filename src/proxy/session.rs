@@ -95,6 +95,22 @@ impl<'a> Client<'a> {
         self.reader.read(self.session, request).await
     }
 
+    /// Takes what has come of a body that is to be passed on as it comes.
+    ///
+    /// # Errors
+    /// The client's connection is gone.
+    pub async fn begin_body(&mut self, request: &Request) -> Result<body::Begun> {
+        self.reader.begin(self.session, request).await
+    }
+
+    /// The next piece of a body that is passed on as it comes.
+    ///
+    /// # Errors
+    /// The client's connection is gone.
+    pub async fn stream_body(&mut self, request: &Request) -> Result<body::Streamed> {
+        self.reader.stream(self.session, request).await
+    }
+
     /// Throws the rest of the body away.
     ///
     /// # Errors

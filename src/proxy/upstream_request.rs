@@ -1,46 +1,117 @@
 //! The request as the upstream gets it: nginx's request line, its order of header fields.
 
-use super::error::Result;
 use super::pick::UriPart;
 use crate::http::escape;
 use crate::request::{Body, Request};
-use bytes::Bytes;
-use pingora::http::RequestHeader;
 
-/// The head for the upstream.
-///
-/// # Errors
-/// A method that HTTP does not allow.
-pub(super) fn build(request: &Request, part: &UriPart) -> Result<RequestHeader> {
-    let proxy = request.conf().proxy.clone();
-    let method = match &proxy.method {
-        Some(method) => method.value(request),
-        None => request.method.borrow().clone(),
-    };
-    let uri = uri(request, part);
-    let size = request.headers.borrow().len() + proxy.set_header.len() + 1;
-    let mut head = RequestHeader::build(&*method, &uri, Some(size))?;
-    head.set_version(if proxy.http11 { http::Version::HTTP_11 } else { http::Version::HTTP_10 });
+/// What a request that was written asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    /// The method is HEAD: the response has no body.
+    pub headless: bool,
+}
+
+/// Appends the head for the upstream to `out`, which is empty; `None` where `proxy_method` or a
+/// script gave a method that is none. The client's body follows unread where it `streams`.
+pub(super) fn write_head(
+    request: &Request,
+    part: &UriPart,
+    streams: bool,
+    out: &mut Vec<u8>,
+) -> Option<Written> {
+    let proxy = &request.conf().proxy;
+    match &proxy.method {
+        Some(method) => method.append(request, out),
+        None => out.extend_from_slice(&request.method.borrow()),
+    }
+    if !is_name(out) {
+        return None;
+    }
+    let headless = out.eq_ignore_ascii_case(b"HEAD");
+    out.push(b' ');
+    let target = out.len();
+    write_uri(request, part, out);
+    if !is_target(&out[target..]) {
+        without_spaces(target, out);
+    }
+    out.extend_from_slice(if proxy.http11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
     let mut sets_length = false;
     for (name, value) in &proxy.set_header {
-        let value = value.value(request);
         sets_length |= name.eq_ignore_ascii_case(b"content-length");
-        if !value.is_empty() {
-            add(&mut head, name, value);
-        }
+        let start = out.len();
+        begin_field(name, out);
+        let value_start = out.len();
+        value.append(request, out);
+        end_field(start, name, value_start, false, out);
     }
-    if !sets_length && let Some(length) = body_length(request) {
-        let length = Bytes::from(length.to_string());
-        add(&mut head, &Bytes::from_static(b"Content-Length"), length);
+    let length = if streams { request.content_length.get() } else { body_length(request) };
+    if let Some(length) = length.filter(|_| !sets_length) {
+        out.extend_from_slice(b"Content-Length: ");
+        decimal_into(length, out);
+        out.extend_from_slice(b"\r\n");
+    }
+    if streams && length.is_none() {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     if proxy.pass_request_headers {
         for (name, value) in request.headers.borrow().iter() {
             if !proxy.replaced.iter().any(|it| name.eq_ignore_ascii_case(it)) {
-                add(&mut head, name, value.clone());
+                let start = out.len();
+                begin_field(name, out);
+                let value_start = out.len();
+                out.extend_from_slice(value);
+                end_field(start, name, value_start, true, out);
             }
         }
     }
-    Ok(head)
+    out.extend_from_slice(b"\r\n");
+    Some(Written { headless })
+}
+
+fn begin_field(name: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+}
+
+/// Ends the field that begins at `start`. What is none (a script or a variable made it) is left
+/// out, as HTTP cannot say it; so is an empty one, unless the client sent it.
+fn end_field(start: usize, name: &[u8], value_start: usize, may_be_empty: bool, out: &mut Vec<u8>) {
+    let value = &out[value_start..];
+    if (value.is_empty() && !may_be_empty) || !is_name(name) || !is_value(value) {
+        return out.truncate(start);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A token as RFC 9110 has it, or more: nginx lets anything through that ends no name.
+fn is_name(name: &[u8]) -> bool {
+    let bad = |byte: u8| byte <= b' ' || byte == b':' || byte >= 0x7f;
+    !name.is_empty() && !name.iter().fold(false, |any, byte| any | bad(*byte))
+}
+
+/// No byte that ends a request line or a word of it.
+fn is_target(target: &[u8]) -> bool {
+    !target.iter().fold(false, |any, byte| any | (*byte <= b' ') | (*byte == 0x7f))
+}
+
+/// No control character but the tab.
+fn is_value(value: &[u8]) -> bool {
+    let bad = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    !value.iter().fold(false, |any, byte| any | bad(*byte))
+}
+
+fn decimal_into(number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut left = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 || at == 0 {
+            return out.extend_from_slice(&digits[at..]);
+        }
+    }
 }
 
 /// The length of the body that is sent; `None` where nginx sends no `Content-Length`.
@@ -57,22 +128,20 @@ fn body_length(request: &Request) -> Option<u64> {
     }
 }
 
-/// Adds a field; what is none (a script or a variable made it) is left out, as HTTP cannot say it.
-fn add(head: &mut RequestHeader, name: &Bytes, value: Bytes) {
-    if let Ok(value) = http::HeaderValue::from_maybe_shared(value) {
-        let _ = head.append_header(name.clone(), value);
-    }
-}
-
 /// The request target for the upstream (`ngx_http_proxy_create_request`).
-fn uri(request: &Request, part: &UriPart) -> Vec<u8> {
-    let path = request.uri.borrow().clone();
-    let unchanged = request.uri_unchanged.get();
-    let mut out = Vec::with_capacity(path.len() + 32);
+fn write_uri(request: &Request, part: &UriPart, out: &mut Vec<u8>) {
+    let start = out.len();
+    let path = request.uri.borrow();
     match part {
-        UriPart::Same if unchanged => return with_slash(request.target.to_vec()),
-        UriPart::Whole(uri) => return with_slash(without_spaces(uri)),
-        UriPart::Same => append_path(request, &path, &mut out),
+        UriPart::Same if request.uri_unchanged.get() => {
+            out.extend_from_slice(&request.target);
+            return with_slash(start, out);
+        }
+        UriPart::Whole(uri) => {
+            out.extend_from_slice(uri);
+            return with_slash(start, out);
+        }
+        UriPart::Same => append_path(request, &path, out),
         UriPart::Prefix(uri) => {
             out.extend_from_slice(uri);
             let prefix = &request.location().prefix;
@@ -81,7 +150,7 @@ fn uri(request: &Request, part: &UriPart) -> Vec<u8> {
                 Some(rest) if !request.broke_out.get() => rest,
                 _ => &path,
             };
-            append_path(request, rest, &mut out);
+            append_path(request, rest, out);
         }
     }
     if let Some(args) = &*request.args.borrow()
@@ -90,7 +159,7 @@ fn uri(request: &Request, part: &UriPart) -> Vec<u8> {
         out.push(b'?');
         out.extend_from_slice(args);
     }
-    with_slash(out)
+    with_slash(start, out);
 }
 
 /// Escapes where the URI had escapes, or does not come from the client.
@@ -103,28 +172,22 @@ fn append_path(request: &Request, path: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// What a variable gave is sent as it is, but for bytes that would end the request line: these are
-/// escaped. (nginx sends them.)
-fn without_spaces(uri: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(uri.len());
-    for byte in uri {
-        if *byte <= b' ' || *byte == 0x7f {
-            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+/// What a variable or a script gave is sent as it is, but for bytes that would end the request
+/// line: these are escaped. (nginx sends them.)
+fn without_spaces(start: usize, out: &mut Vec<u8>) {
+    let target = out.split_off(start);
+    for byte in target {
+        if byte <= b' ' || byte == 0x7f {
+            let digit = |it: u8| b"0123456789ABCDEF"[usize::from(it & 15)];
+            out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
         } else {
-            out.push(*byte);
+            out.push(byte);
         }
     }
-    out
 }
 
-fn with_slash(uri: Vec<u8>) -> Vec<u8> {
-    if uri.first() == Some(&b'/') { uri } else { [b"/", &uri[..]].concat() }
-}
-
-/// The body to send, in memory; `None` where it is in a file or there is none.
-pub(super) fn body_in_memory(request: &Request) -> Option<Bytes> {
-    match &*request.body.borrow() {
-        Body::Memory(body) if !body.is_empty() => Some(body.clone()),
-        _ => None,
+fn with_slash(start: usize, out: &mut Vec<u8>) {
+    if out.get(start) != Some(&b'/') {
+        out.insert(start, b'/');
     }
 }

@@ -8,7 +8,6 @@ use crate::snapshot::Snapshot;
 use crate::upstream::Registry;
 use crate::upstream::balance::Picker;
 use foldhash::HashMap;
-use pingora::connectors::TransportConnector;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -69,8 +68,6 @@ const MOST_VALUES: usize = 4096;
 pub struct WorkerState {
     /// The worker's number, from 0.
     pub id: usize,
-    /// Makes connections to upstreams.
-    pub connector: TransportConnector,
     /// Idle connections to upstreams.
     pub(super) pool: Rc<Pool>,
     /// Where round robin and the like stand.
@@ -86,7 +83,6 @@ impl WorkerState {
     pub fn new(id: usize, generation: Generation, registry: Arc<Registry>) -> Rc<Self> {
         Rc::new(Self {
             id,
-            connector: TransportConnector::new(None),
             pool: Rc::default(),
             picker: RefCell::new(Picker::new()),
             registry,

@@ -21,6 +21,7 @@ pub use decision::Decision;
 pub use response::ResponseHead;
 
 use crate::clock::Tick;
+use crate::http::h1::response_head::ReceivedHead;
 use crate::http::headers::Headers;
 use crate::snapshot::LocationId;
 use crate::snapshot::ServerId;
@@ -126,8 +127,8 @@ pub struct Request {
     pub output: RefCell<Output>,
     /// Peers that were tried.
     pub attempts: RefCell<Attempts>,
-    /// Headers of the last upstream response, for `$upstream_http_*`.
-    pub upstream_headers: RefCell<Headers>,
+    /// The head of the last upstream response, for `$upstream_http_*`.
+    pub upstream_headers: RefCell<ReceivedHead>,
     /// `$proxy_host` and `$proxy_port`.
     pub proxy_host: RefCell<(Bytes, Bytes)>,
     /// Captures of the last regex.

@@ -23,7 +23,7 @@ impl Request {
             }
             Var::SentHttp(name) => self.append_sent(name, out),
             Var::UpstreamHttp(name) => {
-                put(self.upstream_headers.borrow().response_variable(name).as_deref(), out)
+                put(self.upstream_headers.borrow().variable(name).as_deref(), out)
             }
             Var::UpstreamCookie(name) => {
                 let headers = self.upstream_headers.borrow();

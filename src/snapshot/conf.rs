@@ -165,6 +165,10 @@ pub struct ProxyConf {
     pub pass_request_body: bool,
     /// The answer is read ahead of the client.
     pub buffering: bool,
+    /// The longest head of a response, bytes.
+    pub buffer_size: usize,
+    /// Bytes that are read ahead.
+    pub buffers_bytes: usize,
     /// The body is read before a peer is asked.
     pub request_buffering: bool,
     /// A client that went away does not end the exchange.

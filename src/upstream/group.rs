@@ -163,6 +163,12 @@ impl Group {
         Self::new(upstream, false, Arc::new(Identity { id: 0 }), set, Vec::new())
     }
 
+    /// Unlike any other group's in this process, and the same over reloads; 0 for a group of one
+    /// request.
+    pub fn id(&self) -> u64 {
+        self.identity.id
+    }
+
     /// How many tries a request has before `proxy_next_upstream_tries`: one for each peer that is
     /// not `down`, backups included; one for a group of a single peer.
     pub fn tries(&self) -> u32 {

@@ -52,7 +52,7 @@ fn a_redirect_may_be_written_with_what_the_response_has() {
 }
 
 #[test]
-fn two_framings_of_an_upstream_reach_the_client_as_one() {
+fn two_framings_of_an_upstream_are_none() {
     let origin = Origin::start(|_| {
         Answer::Reply(Reply {
             parts: vec![
@@ -63,8 +63,9 @@ fn two_framings_of_an_upstream_reach_the_client_as_one() {
             ..Reply::default()
         })
     });
-    let answer = get(proxied(&origin, "", TO_ORIGIN).port(), "/");
-    assert_eq!((answer.header("content-length"), answer.text().as_str()), (None, "ok"));
+    let server = proxied(&origin, "", TO_ORIGIN);
+    assert_eq!(get(server.port(), "/").status(), 502);
+    server.expect_logged("\"Content-Length\" and \"Transfer-Encoding\" headers at the same time");
 }
 
 #[test]
@@ -216,7 +217,9 @@ fn the_bytes_of_an_exchange_are_counted() {
     let answer = request(server.port(), "HEAD", "/", "X-A: b\r\n");
     let head = |it: &str| it.lines().map(|line| line.len() + 2).sum::<usize>() + 2;
     let sent = head(&origin.received()[0].head.text());
-    let received = head("HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 4");
+    // This origin answers HEAD with a body, which nobody wants and nginx counts.
+    let head_received = head("HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 4");
+    let received = head_received + "fine".len();
     let line = format!("{} {sent} {received}\n", head(&answer.head.text()));
     settles("it is logged", line, || server.read("logs/access.log"));
 }

@@ -191,6 +191,10 @@ settings! {
     proxy_pass_request_body: bool,
     /// `proxy_buffering`; default on.
     proxy_buffering: bool,
+    /// `proxy_buffer_size`, bytes; default 4k.
+    proxy_buffer_size: usize,
+    /// `proxy_buffers`, the bytes of all together; default 32k.
+    proxy_buffers_bytes: usize,
     /// `proxy_request_buffering`; default on.
     proxy_request_buffering: bool,
     /// `proxy_ignore_client_abort`; default off.

@@ -222,6 +222,8 @@ impl Build<'_> {
             pass_request_headers: settings.proxy_pass_request_headers.unwrap_or(true),
             pass_request_body: settings.proxy_pass_request_body.unwrap_or(true),
             buffering: settings.proxy_buffering.unwrap_or(true),
+            buffer_size: settings.proxy_buffer_size.unwrap_or(4 << 10),
+            buffers_bytes: settings.proxy_buffers_bytes.unwrap_or(32 << 10),
             request_buffering: settings.proxy_request_buffering.unwrap_or(true),
             ignore_client_abort: settings.proxy_ignore_client_abort.unwrap_or(false),
             redirect: self.proxy_redirects(settings, at),

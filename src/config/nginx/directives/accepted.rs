@@ -70,8 +70,6 @@ pub(super) const TABLE: &[Directive] = &[
     accepted("client_header_buffer_size", HEADERS),
     accepted("large_client_header_buffers", HEADERS),
     accepted("client_body_in_single_buffer", BUFFERS),
-    accepted("proxy_buffer_size", BUFFERS),
-    accepted("proxy_buffers", BUFFERS),
     accepted("proxy_busy_buffers_size", BUFFERS),
     accepted("proxy_max_temp_file_size", TEMPORARY),
     accepted("proxy_temp_file_write_size", TEMPORARY),

@@ -8,6 +8,7 @@ use crate::config::nginx::directive::{
 };
 use crate::config::nginx::lower::Lower;
 use crate::config::nginx::tree::Node;
+use crate::config::units;
 
 pub(super) const TABLE: &[Directive] = &[
     custom(
@@ -95,7 +96,21 @@ pub(super) const TABLE: &[Directive] = &[
         "proxy_buffering",
         HSL,
         setting!(proxy_buffering),
-        "Reads ahead of the client; default on.",
+        "Reads ahead of a slow client, `proxy_buffers` in memory and nothing in files; default on.",
+    ),
+    Directive::new(
+        "proxy_buffer_size",
+        HSL,
+        ONE,
+        Apply::Memory(setting!(proxy_buffer_size)),
+        "The longest head of a response; default `4k`.",
+    ),
+    custom(
+        "proxy_buffers",
+        HSL,
+        Arity::Exactly(2),
+        buffers,
+        "How much of a response is read ahead: a number, and a size; default `8 4k`.",
     ),
     flag(
         "proxy_request_buffering",
@@ -117,6 +132,19 @@ pub(super) const TABLE: &[Directive] = &[
         "Changes `Location` and `Refresh` of answers: `default`, `off`, or `FROM TO`.",
     ),
 ];
+
+fn buffers(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let number = units::number(node.arg(0)).and_then(|it| usize::try_from(it).ok());
+    let size = units::bytes(node.arg(1)).and_then(|it| usize::try_from(it).ok());
+    let all = number.zip(size).and_then(|(number, size)| number.checked_mul(size));
+    match (number, all) {
+        (Some(0 | 1), Some(_)) => lower.fault(node, "there must be at least 2 \"proxy_buffers\""),
+        (_, Some(bytes)) if bytes > 0 => {
+            lower.once(node, scope.settings().map(|it| &mut it.proxy_buffers_bytes), Some(bytes));
+        }
+        _ => lower.fault(node, "directive invalid value; write a number and a size: 8 4k"),
+    }
+}
 
 fn proxy_pass(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
     let url = lower.text(node, node.arg(0));

@@ -1,0 +1,179 @@
+//! An upstream's response, read ahead of a client that takes it slowly (`proxy_buffering`), so that
+//! the upstream's connection is free early.
+//!
+//! What is read ahead stays in memory, `proxy_buffers` at most; nothing goes to files. With
+//! `proxy_buffering off` a piece is read when the one before was taken.
+
+use super::beside::{Said, wait_for};
+use super::error::Result;
+use super::exchange::{Broken, Exchange};
+use super::phases::Serving;
+use super::pool::Pool;
+use super::retry::end_attempt;
+use crate::log::Level;
+use crate::request::Request;
+use crate::upstream::ActiveGuard;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// A response's body on its way from the upstream.
+pub(super) struct Ahead {
+    request: Rc<Request>,
+    pool: Rc<Pool>,
+    /// The exchange and the guard of its peer, until the body was read to its end.
+    exchange: Option<(Box<Exchange>, ActiveGuard)>,
+    /// Pieces that were read, and their bytes.
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    /// Bytes that may be read ahead.
+    limit: usize,
+    /// The body breaks off behind `chunks`.
+    broken: Option<Broken>,
+}
+
+/// What came of waiting for the next piece.
+pub(super) enum Next {
+    /// There is one, or the end.
+    Read,
+    /// The body breaks off.
+    Broken(Broken),
+    /// The client has gone away.
+    ClientGone,
+    /// The client's own body may not go on.
+    Refused,
+}
+
+impl Ahead {
+    /// Reads the body of `exchange`, by `limit` bytes ahead at most.
+    pub fn new(
+        serving: &Serving<'_>,
+        exchange: Box<Exchange>,
+        guard: ActiveGuard,
+        limit: usize,
+    ) -> Self {
+        let mut ahead = Self {
+            request: Rc::clone(&serving.request),
+            pool: Rc::clone(&serving.worker.pool),
+            exchange: Some((exchange, guard)),
+            chunks: VecDeque::new(),
+            bytes: 0,
+            limit,
+            broken: None,
+        };
+        ahead.let_go_if_over();
+        ahead
+    }
+
+    /// Whether all was read and taken.
+    pub fn is_over(&self) -> bool {
+        self.exchange.is_none() && self.chunks.is_empty()
+    }
+
+    /// The next piece, if one was read.
+    pub fn pop(&mut self) -> Option<Bytes> {
+        let chunk = self.chunks.pop_front()?;
+        self.bytes -= chunk.len();
+        Some(chunk)
+    }
+
+    /// Waits for the next piece. While the upstream lets it wait, the client gets all that came
+    /// before, and is watched.
+    ///
+    /// # Errors
+    /// The client's connection is gone.
+    pub async fn next(&mut self, serving: &mut Serving<'_>) -> Result<Next> {
+        if let Some(broken) = self.broken.take() {
+            return Ok(Next::Broken(broken));
+        }
+        let Some((exchange, _)) = &mut self.exchange else { return Ok(Next::Read) };
+        let at_once = poll_fn(|cx| match exchange.poll_chunk(cx) {
+            Poll::Ready(read) => Poll::Ready(Some(read)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        if let Some(read) = at_once.await {
+            return Ok(self.took(read));
+        }
+        self.read_during(serving.client.flush_socket()).await?;
+        if !self.chunks.is_empty() || self.broken.is_some() {
+            return Ok(self.broken.take().map_or(Next::Read, Next::Broken));
+        }
+        let Some((exchange, _)) = &mut self.exchange else { return Ok(Next::Read) };
+        let said = wait_for(serving, exchange, |it, cx| it.poll_chunk(cx)).await?;
+        Ok(match said {
+            Said::Peer(read) => self.took(read),
+            Said::ClientGone => Next::ClientGone,
+            Said::Refused(_) => Next::Refused,
+        })
+    }
+
+    fn took(&mut self, read: std::result::Result<Option<Bytes>, Broken>) -> Next {
+        if let Some((exchange, _)) = &mut self.exchange {
+            count(&self.request, exchange);
+        }
+        match read {
+            Ok(chunk) => {
+                if let Some(chunk) = chunk {
+                    self.bytes += chunk.len();
+                    self.chunks.push_back(chunk);
+                }
+                self.let_go_if_over();
+                Next::Read
+            }
+            Err(broken) => Next::Broken(broken),
+        }
+    }
+
+    /// Reads ahead while the client is given what it can take.
+    ///
+    /// # Errors
+    /// Those of `writing`.
+    pub async fn read_during(&mut self, writing: impl Future<Output = Result<()>>) -> Result<()> {
+        let mut writing = pin!(writing);
+        poll_fn(|cx| match writing.as_mut().poll(cx) {
+            Poll::Ready(written) => Poll::Ready(written),
+            Poll::Pending => {
+                self.poll(cx);
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    /// Reads what can be read now.
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        while self.bytes < self.limit && self.broken.is_none() {
+            let Some((exchange, _)) = &mut self.exchange else { return };
+            let Poll::Ready(read) = exchange.poll_chunk(cx) else { return };
+            if let Next::Broken(broken) = self.took(read) {
+                self.broken = Some(broken);
+            }
+        }
+        if let Some((exchange, _)) = &mut self.exchange {
+            exchange.pause(cx);
+        }
+    }
+
+    /// Lets go of the upstream once its response was read to its end.
+    fn let_go_if_over(&mut self) {
+        let Some((exchange, guard)) = self.exchange.take_if(|(it, _)| it.is_over()) else { return };
+        if let Some(surplus) = exchange.surplus() {
+            self.request.log(Level::Warn, format_args!("{surplus}"));
+        }
+        end_attempt(&self.request, None);
+        exchange.finish(&self.pool);
+        drop(guard);
+    }
+}
+
+/// Notes how many bytes the exchange has taken.
+fn count(request: &Request, exchange: &mut Exchange) {
+    if let Some(attempt) = request.attempts.borrow_mut().last_mut() {
+        attempt.response_length = exchange.body_received();
+        attempt.bytes_received = exchange.received();
+        attempt.bytes_sent = exchange.sending().sent();
+    }
+}
