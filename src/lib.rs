@@ -18,6 +18,7 @@ pub mod resolver;
 pub mod shdict;
 pub mod snapshot;
 pub mod sys;
+pub mod tls;
 pub mod upstream;
 pub mod vars;
 pub mod worker;

@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["clock"],
     &["metrics", "log"],
     &["http", "regex", "shdict", "config"],
-    &["resolver", "vars"],
+    &["resolver", "vars", "tls"],
     &["cosocket", "upstream", "rollout"],
     &["snapshot"],
     &["request"],

@@ -95,6 +95,8 @@ fn fill_listeners(model: &mut Model) {
             backlog: None,
             ipv6only: None,
             so_keepalive: None,
+            ssl: false,
+            http2: false,
         });
     }
 }

@@ -56,7 +56,10 @@ fn json_is_checked_as_text_is() {
     );
     let location = r#""locations": [{"matches": {"prefix": "/"}, "settings": {},
         "proxy_pass": {"url": "ftp://a"}}]"#;
-    assert_eq!(server(location), "invalid URL prefix in \"ftp://a\"; it begins with http://\n");
+    assert_eq!(
+        server(location),
+        "invalid URL prefix in \"ftp://a\"; it begins with http:// or https://\n"
+    );
 }
 
 #[test]

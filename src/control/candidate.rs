@@ -128,9 +128,12 @@ fn compile(
         build::open_error_log(lines, prefix).map_err(|(at, text)| refusal(&at, text))?;
     let trial = Trial::new(&model, prefix, workers(&model))
         .map_err(|text| refusal(&At::default(), text))?;
+    let base = files.first().and_then(|(path, _)| path.parent()).filter(|it| it.is_absolute());
+    let base = base.unwrap_or(prefix).to_owned();
     let inputs = Inputs {
         model: Arc::new(model),
         prefix,
+        base: &base,
         generation: known.generation,
         upstreams: &known.registry,
         addresses,

@@ -3,7 +3,7 @@
 use crate::clock::Tick;
 use crate::request::Connection;
 use crate::request::connection::Address;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
@@ -20,6 +20,7 @@ pub fn connection(accepted: Tick) -> Rc<Connection> {
         closing: Cell::new(false),
         send_timeout_ms: Cell::new(0),
         worker: 0,
-        is_tls: false,
+        tls: OnceCell::new(),
+        misses_tls: Cell::new(false),
     })
 }

@@ -6,7 +6,9 @@
 #[cfg(test)]
 pub mod fixture;
 mod head_wait;
+mod opening;
 mod transport;
 
 pub use head_wait::{HeadWait, Verdict};
-pub use transport::Transport;
+pub use opening::{Opened, Wanted, open};
+pub use transport::{Begun, Transport};

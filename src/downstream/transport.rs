@@ -1,6 +1,8 @@
 //! What carries a client's bytes.
 
 use crate::request::connection::Address;
+use crate::tls::TlsStream;
+use bytes::BytesMut;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
@@ -8,13 +10,26 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A client's connection as the kernel (and, later, TLS) gives it.
+/// A client's connection as the kernel gives it, or TLS.
 #[derive(Debug)]
 pub enum Transport {
     /// TCP.
     Tcp(TcpStream),
     /// A unix socket.
     Unix(UnixStream),
+    /// TLS over one of these.
+    Tls(Box<TlsStream<Transport>>),
+    /// One of these, of which some was read already.
+    Begun(Box<Begun>),
+}
+
+/// A connection whose first bytes were looked at.
+#[derive(Debug)]
+pub struct Begun {
+    /// What was read, and is to be read again.
+    pub bytes: BytesMut,
+    /// What follows.
+    pub rest: Transport,
 }
 
 impl Transport {
@@ -26,6 +41,8 @@ impl Transport {
         Ok(match self {
             Self::Tcp(it) => (Address::Inet(it.peer_addr()?), Address::Inet(it.local_addr()?)),
             Self::Unix(_) => (Address::Unix, Address::Unix),
+            Self::Tls(it) => it.socket().ends()?,
+            Self::Begun(it) => it.rest.ends()?,
         })
     }
 
@@ -45,6 +62,8 @@ impl AsRawFd for Transport {
         match self {
             Self::Tcp(it) => it.as_raw_fd(),
             Self::Unix(it) => it.as_raw_fd(),
+            Self::Tls(it) => it.socket().as_raw_fd(),
+            Self::Begun(it) => it.rest.as_raw_fd(),
         }
     }
 }
@@ -58,6 +77,13 @@ impl AsyncRead for Transport {
         match self.get_mut() {
             Self::Tcp(it) => Pin::new(it).poll_read(cx, buffer),
             Self::Unix(it) => Pin::new(it).poll_read(cx, buffer),
+            Self::Tls(it) => Pin::new(it).poll_read(cx, buffer),
+            Self::Begun(it) if !it.bytes.is_empty() => {
+                let count = it.bytes.len().min(buffer.remaining());
+                buffer.put_slice(&it.bytes.split_to(count));
+                Poll::Ready(Ok(()))
+            }
+            Self::Begun(it) => Pin::new(&mut it.rest).poll_read(cx, buffer),
         }
     }
 }
@@ -71,6 +97,8 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Tcp(it) => Pin::new(it).poll_write(cx, bytes),
             Self::Unix(it) => Pin::new(it).poll_write(cx, bytes),
+            Self::Tls(it) => Pin::new(it).poll_write(cx, bytes),
+            Self::Begun(it) => Pin::new(&mut it.rest).poll_write(cx, bytes),
         }
     }
 
@@ -78,6 +106,8 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Tcp(it) => Pin::new(it).poll_flush(cx),
             Self::Unix(it) => Pin::new(it).poll_flush(cx),
+            Self::Tls(it) => Pin::new(it).poll_flush(cx),
+            Self::Begun(it) => Pin::new(&mut it.rest).poll_flush(cx),
         }
     }
 
@@ -85,6 +115,8 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Tcp(it) => Pin::new(it).poll_shutdown(cx),
             Self::Unix(it) => Pin::new(it).poll_shutdown(cx),
+            Self::Tls(it) => Pin::new(it).poll_shutdown(cx),
+            Self::Begun(it) => Pin::new(&mut it.rest).poll_shutdown(cx),
         }
     }
 }

@@ -154,6 +154,8 @@ catalog! {
         "Client connections accepted.";
     connections_active: ShardedGauge = "moongate_connections_active" []
         "Client connections that are open, idle ones included.";
+    tls_handshakes: IntCounterVec = "moongate_tls_handshakes_total" ["result"]
+        "TLS handshakes with clients by result: full, resumed or failed.";
     workers: IntGauge = "moongate_workers" []
         "Worker threads that accept connections.";
     peer_up: IntGaugeVec = "moongate_upstream_peer_up" ["upstream", "peer"]

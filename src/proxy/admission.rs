@@ -1,6 +1,7 @@
 //! The client's head becomes a [`Request`], or a refusal: nginx's rules for the request line, for
 //! header fields and for `Host`.
 
+use super::security;
 use crate::clock;
 use crate::http::headers::Headers;
 use crate::http::host;
@@ -89,6 +90,7 @@ pub(super) fn admit(
         request.log(Level::Info, format_args!("{}", it.reason));
         it.status
     });
+    let refusal = refusal.or_else(|| security::refuse(&request));
     Admitted { request, refusal }
 }
 
@@ -165,7 +167,16 @@ fn from_fields(parsed: &pingora::http::RequestHeader, version: Version) -> Head 
     {
         headers.append("host", Bytes::copy_from_slice(authority.as_str().as_bytes()));
     }
+    // A client may split its cookies (RFC 9113, section 8.2.3); HTTP/1 knows one field.
+    let mut cookies = parsed.headers.get_all(http::header::COOKIE).iter().map(|it| it.as_bytes());
+    if let Some(first) = cookies.next() {
+        let joined = cookies.fold(first.to_vec(), |all, it| [&all, &b"; "[..], it].concat());
+        headers.append("cookie", Bytes::from(joined));
+    }
     for (name, value) in &parsed.headers {
+        if name == http::header::COOKIE {
+            continue;
+        }
         let name = Bytes::copy_from_slice(name.as_str().as_bytes());
         headers.append(name, Bytes::copy_from_slice(value.as_bytes()));
     }

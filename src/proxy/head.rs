@@ -142,7 +142,7 @@ impl Writer {
 /// A relative redirect with scheme, host and port in front.
 fn absolute(request: &Request, location: &Bytes) -> Bytes {
     let conf = request.conf();
-    let scheme = if request.connection.is_tls { "https" } else { "http" };
+    let scheme = if request.connection.is_tls() { "https" } else { "http" };
     let server = &request.snapshot.server(request.server.get()).name;
     let host = if conf.server_name_in_redirect {
         server.to_string()
@@ -151,7 +151,7 @@ fn absolute(request: &Request, location: &Bytes) -> Bytes {
     } else {
         String::from_utf8_lossy(&request.host.borrow()).into_owned()
     };
-    let default = if request.connection.is_tls { 443 } else { 80 };
+    let default = if request.connection.is_tls() { 443 } else { 80 };
     let port = request.connection.server.port().filter(|it| *it != default);
     let port = port.filter(|_| conf.port_in_redirect).map(|it| format!(":{it}"));
     let mut text = format!("{scheme}://{host}{}", port.unwrap_or_default()).into_bytes();

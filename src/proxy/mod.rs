@@ -27,6 +27,7 @@ mod redirect;
 mod retry;
 mod rewrite;
 mod scrape;
+mod security;
 mod session;
 mod upstream_request;
 mod upstream_response;

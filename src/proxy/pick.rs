@@ -28,6 +28,7 @@ pub(super) struct Destination {
 }
 
 /// How the request's URI becomes the upstream's.
+#[derive(Clone)]
 pub(super) enum UriPart {
     /// As it came.
     Same,
@@ -45,7 +46,7 @@ impl Destination {
     pub async fn find(serving: &Serving<'_>, target: &ProxyTarget) -> Result<Self, u16> {
         let request = &serving.request;
         match &target.kind {
-            TargetKind::Static { upstream, host, port, uri } => {
+            TargetKind::Static { upstream, host, port, uri, .. } => {
                 *request.proxy_host.borrow_mut() = (host.clone(), port.clone());
                 let uri = uri.clone().map_or(UriPart::Same, UriPart::Prefix);
                 let known = Self::known(&request.snapshot, request, upstream, uri);
@@ -84,12 +85,17 @@ impl Destination {
         })?;
         *request.proxy_host.borrow_mut() = parts.host_and_port();
         let uri = parts.uri.clone().map_or(UriPart::Same, UriPart::Whole);
-        let name = parts.upstream_name();
-        if request.snapshot.upstream(&name).is_some() {
-            return Self::known(&request.snapshot, request, &name, uri).ok_or(502);
+        if parts.is_tls {
+            request.log(Level::Error, format_args!("no TLS towards upstreams: \"{text}\""));
+            return Err(500);
+        }
+        let name = parts.name_in(&request.snapshot);
+        if let Some(known) = Self::known(&request.snapshot, request, &name, uri.clone()) {
+            return Ok(known);
         }
         let addresses = resolve(serving, &parts).await?;
-        Ok(Self::new(Arc::new(Group::transient(&name, &addresses)), uri, None, None))
+        let group = Arc::new(Group::transient(&name, &addresses));
+        Ok(Self::new(group, uri, None, None))
     }
 
     /// The last peer may be tried again.

@@ -3,11 +3,12 @@
 use super::body::{self, Reader};
 use super::error::Result;
 use super::head;
-use crate::request::Request;
+use crate::request::{Request, Version};
 use bytes::Bytes;
 use pingora::ErrorType;
 use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
+use std::time::Duration;
 
 /// Marks the failure that makes pingora flush.
 const FLUSH: &str = "MoongateFlush";
@@ -38,7 +39,13 @@ impl<'a> Client<'a> {
             let head = std::mem::take(&mut output.head_ready);
             (head, std::mem::take(&mut output.chunks), std::mem::take(&mut output.last))
         };
-        request.connection.send_timeout_ms.set(request.conf().send_timeout_ms);
+        let timeout_ms = request.conf().send_timeout_ms;
+        request.connection.send_timeout_ms.set(timeout_ms);
+        if request.version == Version::Http2 {
+            // The socket may take everything while the client's window is shut.
+            let timeout = (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms));
+            self.session.set_write_timeout(timeout);
+        }
         if with_head {
             self.write_head(request).await?;
         }

@@ -2,11 +2,12 @@
 
 use crate::clock::Tick;
 use crate::http::number;
+use crate::tls::Established;
 use pingora::http::ResponseHeader;
 use pingora::protocols::Digest;
 use pingora::protocols::raw_connect::ProxyDigest;
 use send_wrapper::SendWrapper;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -89,11 +90,18 @@ pub struct Connection {
     pub send_timeout_ms: Cell<u64>,
     /// The worker that serves it, from 0.
     pub worker: usize,
-    /// Over TLS.
-    pub is_tls: bool,
+    /// What the handshake came to; empty without TLS.
+    pub tls: OnceCell<Box<Established>>,
+    /// The client speaks without TLS where it should not: it is told so.
+    pub misses_tls: Cell<bool>,
 }
 
 impl Connection {
+    /// Whether it is over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls.get().is_some()
+    }
+
     /// What the accept loop's stream gives to pingora, so that the requests on it find their
     /// connection again by [`Connection::of`].
     pub fn carried(self: &Rc<Self>) -> Option<Arc<ProxyDigest>> {
@@ -129,7 +137,8 @@ mod tests {
             closing: Cell::new(false),
             send_timeout_ms: Cell::new(0),
             worker: 0,
-            is_tls: false,
+            tls: OnceCell::new(),
+            misses_tls: Cell::new(false),
         });
         let digest = Digest { proxy_digest: connection.carried(), ..Digest::default() };
         Connection::of(&digest).unwrap().requests.set(1);

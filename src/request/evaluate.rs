@@ -239,7 +239,10 @@ impl Request {
                 three_digits_into(out, status);
                 true
             }
-            _ => self.append_connection(builtin, out) || self.append_measure(builtin, out),
+            _ => match self.append_security(builtin, out) {
+                Some(is_set) => is_set,
+                None => self.append_connection(builtin, out) || self.append_measure(builtin, out),
+            },
         }
     }
 
@@ -255,8 +258,8 @@ impl Request {
             B::Connection => number(connection.serial, out),
             B::ConnectionRequests => number(connection.requests.get(), out),
             B::ConnectionTime => time(clock::monotonic().ms_since(connection.accepted), out),
-            B::Scheme => put(Some(if connection.is_tls { b"https" } else { b"http" }), out),
-            B::Https => put(Some(if connection.is_tls { b"on" } else { b"" }), out),
+            B::Scheme => put(Some(if connection.is_tls() { b"https" } else { b"http" }), out),
+            B::Https => put(Some(if connection.is_tls() { b"on" } else { b"" }), out),
             B::Pipe => put(Some(b"."), out),
             B::ProxyProtocolAddr | B::TcpinfoRtt => false,
             _ => false,

@@ -13,6 +13,7 @@ mod evaluate;
 mod log_line;
 mod parametric;
 pub mod response;
+mod security;
 
 pub use attempt::{Attempt, Attempts};
 pub use body::Body;

@@ -9,6 +9,7 @@ pub mod router;
 pub mod server_names;
 
 use crate::config::model::Model;
+use crate::tls::Endpoint;
 use crate::vars::Names;
 use crate::vars::Template;
 use crate::vars::split_clients::Split;
@@ -69,7 +70,11 @@ pub struct Listener {
     /// The merged socket options.
     pub listen: crate::config::model::Listen,
     /// Host -> server.
-    pub names: ServerNames,
+    pub names: Arc<ServerNames>,
+    /// `listen … ssl`: connections begin with a handshake.
+    pub tls: Option<Endpoint>,
+    /// Without TLS: a connection may be HTTP/2, by what it begins with.
+    pub http2: bool,
 }
 
 /// A compiled `server` block.
@@ -86,6 +91,12 @@ pub struct Server {
     pub router: Router,
     /// A location that stands for the server level itself, where errors before routing belong.
     pub root: LocationId,
+    /// Its certificates and what belongs to them.
+    pub tls: Option<Arc<crate::tls::Server>>,
+    /// `http2 on`
+    pub http2: bool,
+    /// `http2_max_concurrent_streams`
+    pub http2_streams: u32,
 }
 
 /// A compiled upstream.
@@ -96,6 +107,8 @@ pub struct Upstream {
     pub hash_key: Option<Template>,
     /// `balancer_by_lua*`.
     pub balancer: Option<ChunkId>,
+    /// An `upstream` block says so, not the authority of a `proxy_pass`.
+    pub is_block: bool,
 }
 
 /// A compiled `map` block.

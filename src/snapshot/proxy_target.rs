@@ -27,6 +27,8 @@ pub enum TargetKind {
         port: Bytes,
         /// The URI part, which replaces the location's prefix; `None` passes the URI as it came.
         uri: Option<Bytes>,
+        /// `https://`
+        is_tls: bool,
     },
     /// With variables: the whole URL, evaluated per request.
     Variable(Template),

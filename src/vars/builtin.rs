@@ -51,6 +51,7 @@ builtins! {
     DocumentUri "document_uri", "same as $uri";
     Host "host", "host of the request line, else of Host, else the server's name";
     Hostname "hostname", "this machine's name";
+    Http2 "http2", "\"h2\" or \"h2c\" (without TLS) for HTTP/2, else empty";
     Https "https", "\"on\" over TLS, else empty";
     IsArgs "is_args", "\"?\" when there are arguments, else empty";
     LimitRate "limit_rate" = writable, "kept for scripts that assign it; 0";
@@ -82,6 +83,20 @@ builtins! {
     ServerName "server_name", "name of the server that accepted the request";
     ServerPort "server_port", "port that accepted the request";
     ServerProtocol "server_protocol", "HTTP/1.0, HTTP/1.1 or HTTP/2.0";
+    SslAlpnProtocol "ssl_alpn_protocol", "protocol that ALPN has agreed upon";
+    SslCipher "ssl_cipher", "cipher of the TLS connection";
+    SslClientCert "ssl_client_cert", "client certificate, PEM, lines but the first behind a tab";
+    SslClientEscapedCert "ssl_client_escaped_cert", "client certificate, PEM, escaped as in a URI";
+    SslClientFingerprint "ssl_client_fingerprint", "SHA-1 of the client certificate";
+    SslClientIssuer "ssl_client_i_dn", "who signed the client certificate, as in RFC 2253";
+    SslClientRawCert "ssl_client_raw_cert", "client certificate, PEM";
+    SslClientSerial "ssl_client_serial", "serial number of the client certificate";
+    SslClientSubject "ssl_client_s_dn", "whose the client certificate is, as in RFC 2253";
+    SslClientVerify "ssl_client_verify", "SUCCESS, FAILED:reason, or NONE without certificate";
+    SslProtocol "ssl_protocol", "protocol of the TLS connection";
+    SslServerName "ssl_server_name", "name that the client asked for by SNI";
+    SslSessionId "ssl_session_id", "number of the TLS session";
+    SslSessionReused "ssl_session_reused", "\"r\" for a resumed TLS session, else \".\"";
     Status "status", "status of the response";
     TcpinfoRtt "tcpinfo_rtt", "round-trip time of the client's connection, microseconds";
     TimeIso8601 "time_iso8601", "local time, ISO 8601";

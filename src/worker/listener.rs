@@ -1,10 +1,11 @@
 //! One listener of a worker: its accept loops, and the connections that came through it.
 
 use super::core::Core;
+use super::http2::Limits;
 use super::serve::serve;
 use super::socket::Queue;
 use crate::clock;
-use crate::downstream::{HeadWait, Transport};
+use crate::downstream::{HeadWait, Transport, Wanted};
 use crate::log::{Level, main_log};
 use crate::metrics;
 use crate::metrics::sharded::Held;
@@ -15,7 +16,7 @@ use crate::sys::errno::Errno;
 use crate::sys::socket as listening;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
@@ -39,7 +40,7 @@ pub(super) struct WorkerListener {
     gateway: Arc<HttpProxy<Gateway>>,
     /// What requests are served by once it is closed.
     last: LastGeneration,
-    settings: Cell<Settings>,
+    settings: RefCell<Rc<Settings>>,
     /// True once its connections are to close after their response.
     closing: watch::Sender<bool>,
     /// How to end its accept loops, by the socket's number.
@@ -49,12 +50,16 @@ pub(super) struct WorkerListener {
 }
 
 /// What connections need to know of the configuration before there is a request.
-#[derive(Clone, Copy, Debug)]
-struct Settings {
+#[derive(Debug, Default)]
+pub(super) struct Settings {
     /// `client_header_timeout` of the default server.
     header_timeout_ms: u64,
     /// `so_keepalive=on`.
     keepalive: bool,
+    /// TLS, HTTP/2.
+    pub wanted: Wanted,
+    /// HTTP/2's limits.
+    pub http2: Limits,
 }
 
 /// How an accept loop ends.
@@ -77,7 +82,7 @@ impl WorkerListener {
             address,
             gateway: Arc::new(http_proxy(&conf, gateway)),
             last,
-            settings: Cell::new(Settings { header_timeout_ms: 60_000, keepalive: false }),
+            settings: RefCell::default(),
             closing: watch::Sender::new(false),
             loops: RefCell::default(),
             running_loops: Cell::new(0),
@@ -90,13 +95,18 @@ impl WorkerListener {
     /// Takes its settings from `snapshot`; connections keep those that they began with.
     pub fn follow(&self, snapshot: &Snapshot) {
         let Some(listener) = snapshot.listener(&self.address) else { return };
-        self.settings.set(Settings {
-            header_timeout_ms: snapshot
-                .server(listener.names.default)
-                .conf
-                .client_header_timeout_ms,
+        let server = snapshot.server(listener.names.default);
+        let settings = Settings {
+            header_timeout_ms: server.conf.client_header_timeout_ms,
             keepalive: listener.listen.so_keepalive == Some(true),
-        });
+            wanted: Wanted { tls: listener.tls.clone(), http2: listener.http2 },
+            http2: Limits {
+                streams: server.http2_streams,
+                requests: server.conf.keepalive_requests,
+                idle_ms: server.conf.keepalive_timeout_ms,
+            },
+        };
+        self.settings.replace(Rc::new(settings));
     }
 
     /// Accepts from one more socket, `number` among those of the address.
@@ -147,6 +157,11 @@ impl WorkerListener {
     /// Whether it accepts nobody and serves nobody any more.
     pub fn is_done(&self) -> bool {
         self.running_loops.get() == 0 && self.connections.borrow().is_empty()
+    }
+
+    /// What its connections begin with.
+    pub fn settings(&self) -> Rc<Settings> {
+        Rc::clone(&self.settings.borrow())
     }
 
     /// What serves its requests.
@@ -209,7 +224,7 @@ impl WorkerListener {
     /// Serves a client that was accepted.
     fn admit(self: &Rc<Self>, client: Transport) {
         metrics::catalog().connections_accepted.inc();
-        let settings = self.settings.get();
+        let settings = self.settings();
         // A client that is gone already has no ends and takes no options.
         let Ok((there, here)) = client.ends() else { return };
         if client.set_options(settings.keepalive).is_err() {
@@ -225,7 +240,8 @@ impl WorkerListener {
             closing: Cell::new(false),
             send_timeout_ms: Cell::new(0),
             worker: self.core.state().id,
-            is_tls: false,
+            tls: OnceCell::new(),
+            misses_tls: Cell::new(false),
         });
         let wait = Rc::new(HeadWait::new(connection, settings.header_timeout_ms));
         if *self.closing.borrow() {

@@ -7,6 +7,7 @@
 mod command;
 mod core;
 mod digest;
+mod http2;
 mod listener;
 mod scripts;
 mod serve;

@@ -1,7 +1,9 @@
 //! What serves a connection that was accepted: the one place where that is decided.
 
+use super::http2::http2;
 use super::listener::{Open, WorkerListener};
 use super::stream::Stream;
+use crate::downstream;
 use crate::downstream::{HeadWait, Transport};
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
@@ -10,26 +12,18 @@ use std::rc::Rc;
 /// How long pingora waits for a head at most, seconds.
 const LONGEST_WAIT_S: u64 = 3600;
 
-/// The protocol of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Protocol {
-    /// HTTP/1.1, 1.0.
-    Http1,
-}
-
 /// Serves a connection to its end.
 ///
 /// A handshake comes first where the listener wants one; then the protocol is known, by what was
 /// agreed in it or by the first bytes.
 pub(super) async fn serve(transport: Transport, wait: Rc<HeadWait>, open: Open) {
-    match protocol(&transport) {
-        Protocol::Http1 => http1(transport, wait, open.listener()).await,
+    let settings = open.listener().settings();
+    let Some(opened) = downstream::open(transport, &wait, &settings.wanted).await else { return };
+    if opened.http2 {
+        http2(opened.transport, wait, open, settings.http2).await;
+    } else {
+        http1(opened.transport, wait, open.listener()).await;
     }
-}
-
-/// What the client speaks.
-fn protocol(_transport: &Transport) -> Protocol {
-    Protocol::Http1
 }
 
 /// HTTP/1, request after request.

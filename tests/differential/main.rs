@@ -92,6 +92,7 @@ fn load(name: &str, text: &str, prefix: &Path) -> Result<(), Diagnostics> {
     moongate::snapshot::build::build(&Inputs {
         model: Arc::new(loaded.model),
         prefix,
+        base: prefix,
         generation: 1,
         upstreams: &Registry::new(),
         addresses: &addresses.into(),

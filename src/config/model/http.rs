@@ -67,6 +67,16 @@ pub struct Listen {
     /// `so_keepalive=on|off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub so_keepalive: Option<bool>,
+    /// `ssl`: connections are TLS.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ssl: bool,
+    /// `http2`: as `http2 on`, for this address.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub http2: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One value of `server_name`.

@@ -10,6 +10,7 @@ mod log;
 mod lua;
 mod main;
 mod settings;
+mod tls;
 mod upstream;
 
 pub use http::{
@@ -23,4 +24,5 @@ pub use log::{AccessLog, AccessLogTarget, ErrorLog, ErrorLogTarget, LogFormat, L
 pub use lua::{Chunk, ChunkSource, LuaHttp, SharedDict};
 pub use main::{Events, Main, Model, WorkerProcesses};
 pub use settings::{AddHeader, ErrorPage, NextUpstream, ServerTokens, Settings, SizeUnlimited};
+pub use tls::{PlacedText, SessionCache, TlsVersion, VerifyClient};
 pub use upstream::{Balance, HealthCheck, HealthKind, HealthMatch, Peer, PeerAddress, Upstream};

@@ -1,6 +1,8 @@
 //! The settings that http, server, location and `if` share, each inherited as a whole.
 
-use super::{AccessLog, Chunk, ErrorLog, Resolver, Text};
+use super::{
+    AccessLog, Chunk, ErrorLog, PlacedText, Resolver, SessionCache, Text, TlsVersion, VerifyClient,
+};
 use crate::config::diagnostic::At;
 use serde::{Deserialize, Serialize};
 
@@ -199,6 +201,64 @@ settings! {
     proxy_request_buffering: bool,
     /// `proxy_ignore_client_abort`; default off.
     proxy_ignore_client_abort: bool,
+    /// `proxy_ssl_server_name`; default off.
+    proxy_ssl_server_name: bool,
+    /// `proxy_ssl_name`; default `$proxy_host`.
+    proxy_ssl_name: Text,
+    /// `proxy_ssl_verify`; default off.
+    proxy_ssl_verify: bool,
+    /// `proxy_ssl_verify_depth`; default 1.
+    proxy_ssl_verify_depth: u32,
+    /// `proxy_ssl_trusted_certificate`, a file.
+    proxy_ssl_trusted_certificate: PlacedText,
+    /// `proxy_ssl_certificate`, a file.
+    proxy_ssl_certificate: PlacedText,
+    /// `proxy_ssl_certificate_key`, a file.
+    proxy_ssl_certificate_key: PlacedText,
+    /// `proxy_ssl_password_file`.
+    proxy_ssl_password_file: PlacedText,
+    /// `proxy_ssl_protocols`, in order; default 1.2 and 1.3.
+    proxy_ssl_protocols: Vec<TlsVersion>,
+    /// `proxy_ssl_ciphers`; default `DEFAULT`.
+    proxy_ssl_ciphers: PlacedText,
+    /// `proxy_ssl_session_reuse`; default on.
+    proxy_ssl_session_reuse: bool,
+    /// `ssl_certificate` files (server level, as all that begin with `ssl_`).
+    ssl_certificate: Vec<PlacedText>,
+    /// `ssl_certificate_key` files, one for each certificate.
+    ssl_certificate_key: Vec<PlacedText>,
+    /// `ssl_password_file`.
+    ssl_password_file: PlacedText,
+    /// `ssl_protocols`, in order; default 1.2 and 1.3.
+    ssl_protocols: Vec<TlsVersion>,
+    /// `ssl_ciphers`; default `HIGH:!aNULL:!MD5`.
+    ssl_ciphers: PlacedText,
+    /// `ssl_prefer_server_ciphers`; default off.
+    ssl_prefer_server_ciphers: bool,
+    /// `ssl_ecdh_curve`; default `auto`.
+    ssl_ecdh_curve: PlacedText,
+    /// `ssl_dhparam`, a file.
+    ssl_dhparam: PlacedText,
+    /// `ssl_session_cache`; default `none`.
+    ssl_session_cache: SessionCache,
+    /// `ssl_session_timeout`, milliseconds; default 5 minutes.
+    ssl_session_timeout_ms: u64,
+    /// `ssl_session_tickets`; default on.
+    ssl_session_tickets: bool,
+    /// `ssl_reject_handshake`; default off.
+    ssl_reject_handshake: bool,
+    /// `ssl_verify_client`; default off.
+    ssl_verify_client: VerifyClient,
+    /// `ssl_verify_depth`; default 1.
+    ssl_verify_depth: u32,
+    /// `ssl_client_certificate`, a file.
+    ssl_client_certificate: PlacedText,
+    /// `ssl_trusted_certificate`, a file.
+    ssl_trusted_certificate: PlacedText,
+    /// `http2`; default off (server level).
+    http2: bool,
+    /// `http2_max_concurrent_streams`; default 128 (server level).
+    http2_max_concurrent_streams: u32,
     /// `proxy_redirect FROM TO` pairs; `None` in a pair is `default`; empty is `off`.
     proxy_redirect: Vec<Option<(Text, Text)>>,
     /// `rewrite_by_lua*`.

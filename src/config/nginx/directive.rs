@@ -1,6 +1,6 @@
 //! A row of the directive table: name, where it may stand, how many arguments, what it does.
 
-use crate::config::model::Chunk;
+use crate::config::model::{Chunk, PlacedText};
 use crate::config::nginx::lower::Lower;
 pub use crate::config::nginx::scope::Scope;
 use crate::config::nginx::tree::Node;
@@ -117,6 +117,8 @@ pub enum Apply {
     Text(Slot<String>),
     /// Sets a path.
     Path(Slot<PathBuf>),
+    /// Sets a word whose place is kept.
+    Placed(Slot<PlacedText>),
     /// Sets a Lua handler.
     Lua(Slot<Chunk>),
     /// Does what no other row does.

@@ -3,7 +3,7 @@
 
 use crate::config::diagnostic::Diagnostic;
 use crate::config::diagnostic::Diagnostics;
-use crate::config::model::{Chunk, ChunkSource, HealthCheck, HealthMatch, Model};
+use crate::config::model::{Chunk, ChunkSource, HealthCheck, HealthMatch, Model, PlacedText};
 use crate::config::nginx::directive::{ANYWHERE, Apply, Contexts, Directive, Scope, context_names};
 use crate::config::nginx::directives;
 use crate::config::nginx::suggest::nearest;
@@ -146,6 +146,10 @@ impl Lower<'_> {
                 self.once(node, slot(scope), Some(value));
             }
             Apply::Path(slot) => self.once(node, slot(scope), Some(node.arg(0).into())),
+            Apply::Placed(slot) => {
+                let value = PlacedText { at: node.at.clone(), text: node.arg(0).to_owned() };
+                self.once(node, slot(scope), Some(value));
+            }
             Apply::Lua(slot) => {
                 let value = self.chunk(node, 0);
                 self.once(node, slot(scope), value);

@@ -31,8 +31,8 @@ use crate::snapshot::router::Found;
 use crate::upstream::Addresses;
 use crate::upstream::Registry;
 use bytes::Bytes;
-use std::cell::Cell;
 use std::cell::RefCell;
+use std::cell::{Cell, OnceCell};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -90,6 +90,7 @@ pub fn snapshot(directives: &str, error_log: ErrorLog) -> Arc<Snapshot> {
     let inputs = Inputs {
         model: Arc::new(loaded.model),
         prefix: Path::new("/tmp/"),
+        base: Path::new("/tmp/"),
         generation: 1,
         upstreams: &registry,
         addresses: &Addresses::default(),
@@ -128,7 +129,8 @@ pub fn request(snapshot: Arc<Snapshot>, text: &str) -> Rc<Request> {
         accepted: clock::monotonic(),
         requests: Cell::new(1),
         worker: 0,
-        is_tls: false,
+        tls: OnceCell::new(),
+        misses_tls: Cell::new(false),
         closing: Cell::new(false),
         send_timeout_ms: Cell::new(0),
     };

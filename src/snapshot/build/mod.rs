@@ -7,6 +7,7 @@ mod maps;
 mod proxy_pass;
 mod rewrite;
 mod servers;
+mod tls;
 mod upstreams;
 
 pub use conf::open_error_log;
@@ -36,6 +37,8 @@ pub struct Inputs<'a> {
     pub model: Arc<Model>,
     /// The `-p` prefix, absolute.
     pub prefix: &'a Path,
+    /// What the names of certificates are relative to: the folder of the configuration.
+    pub base: &'a Path,
     /// The number that the snapshot gets.
     pub generation: u64,
     /// Live upstreams: the snapshot's groups are made in here.

@@ -4,6 +4,7 @@ use super::Build;
 use crate::config::diagnostic::At;
 use crate::config::model;
 use crate::snapshot::proxy_target::{ProxyTarget, TargetKind};
+use crate::snapshot::{Snapshot, Upstream};
 use crate::vars::Template;
 use crate::vars::template::has_variables;
 use bytes::Bytes;
@@ -25,16 +26,16 @@ impl Build<'_> {
             Ok(parts) => parts,
             Err(message) => {
                 self.diagnostics.fault(at, message);
-                UrlParts { authority: String::new(), uri: None, is_unix: false }
+                UrlParts { authority: String::new(), uri: None, is_unix: false, is_tls: false }
             }
         };
-        let upstream: Arc<str> = parts.upstream_name().into();
+        let upstream: Arc<str> = parts.name_among(|name| self.upstreams.get(name)).into();
         let is_block = self.upstreams.contains_key(upstream.to_ascii_lowercase().as_str());
         if let (false, Err(message)) = (is_block, parts.address()) {
             self.diagnostics.fault(at, message);
         }
         let (host, port) = parts.host_and_port();
-        TargetKind::Static { upstream, host, port, uri: parts.uri }
+        TargetKind::Static { upstream, host, port, uri: parts.uri, is_tls: parts.is_tls }
     }
 }
 
@@ -47,6 +48,8 @@ pub struct UrlParts {
     pub uri: Option<Bytes>,
     /// The authority is a socket's path.
     pub is_unix: bool,
+    /// `https://`
+    pub is_tls: bool,
 }
 
 impl UrlParts {
@@ -56,14 +59,34 @@ impl UrlParts {
             return (Bytes::from_static(b"localhost"), Bytes::new());
         }
         let (name, port) = split_port(&self.authority);
-        let host = match port {
-            Some("80") | None => name,
-            Some(_) => &self.authority,
-        };
-        (
-            Bytes::copy_from_slice(host.as_bytes()),
-            Bytes::copy_from_slice(port.unwrap_or("80").as_bytes()),
-        )
+        let default = self.default_port().to_string();
+        let port = port.unwrap_or(&default);
+        let host = if port == default { name } else { &self.authority };
+        (Bytes::copy_from_slice(host.as_bytes()), Bytes::copy_from_slice(port.as_bytes()))
+    }
+
+    fn default_port(&self) -> u16 {
+        if self.is_tls { 443 } else { 80 }
+    }
+
+    /// The upstream that is meant: a block that is called so, else what [`Self::implicit_name`]
+    /// says, whether there is one or not.
+    pub fn name_in(&self, snapshot: &Snapshot) -> String {
+        self.name_among(|name| snapshot.upstreams.get(name))
+    }
+
+    fn name_among<'a>(&self, find: impl FnOnce(&str) -> Option<&'a Upstream>) -> String {
+        let name = self.upstream_name();
+        let block = find(&name.to_ascii_lowercase());
+        if block.is_some_and(|it| it.is_block) { name } else { self.implicit_name() }
+    }
+
+    /// The upstream that the authority makes where no block is called so: one name a port.
+    pub fn implicit_name(&self) -> String {
+        match split_port(&self.authority) {
+            (host, None) if self.is_tls && !self.is_unix => format!("{host}:443"),
+            _ => self.upstream_name(),
+        }
     }
 
     /// The address of an implicit upstream.
@@ -76,7 +99,7 @@ impl UrlParts {
         }
         let (host, port) = split_port(&self.authority);
         let port = match port {
-            None => 80,
+            None => self.default_port(),
             Some(text) => match text.parse() {
                 Ok(port) if port != 0 => port,
                 _ => return Err(format!("invalid port in upstream \"{}\"", self.authority)),
@@ -95,17 +118,17 @@ impl UrlParts {
 /// # Errors
 /// `invalid URL prefix`, and what of it is not supported.
 pub fn split_url(url: &str) -> Result<UrlParts, String> {
-    let rest = match url.split_at_checked(7) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http://") => rest,
-        _ if url.get(..8).is_some_and(|it| it.eq_ignore_ascii_case("https://")) => {
-            return Err("https upstreams are not supported by this version of Moongate".into());
-        }
+    let begins =
+        |scheme: &str| url.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme));
+    let (is_tls, rest) = match (begins("http://"), begins("https://")) {
+        (true, _) => (false, &url["http://".len()..]),
+        (_, true) => (true, &url["https://".len()..]),
         _ => return Err(format!("invalid URL prefix in \"{url}\"")),
     };
     if let Some(path) = rest.strip_prefix("unix:") {
         let (path, uri) = path.split_once(':').map_or((path, None), |(it, uri)| (it, Some(uri)));
         let uri = uri.filter(|it| !it.is_empty()).map(|it| Bytes::copy_from_slice(it.as_bytes()));
-        return Ok(UrlParts { authority: path.into(), uri, is_unix: true });
+        return Ok(UrlParts { authority: path.into(), uri, is_unix: true, is_tls });
     }
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, uri) = rest.split_at(end);
@@ -114,7 +137,7 @@ pub fn split_url(url: &str) -> Result<UrlParts, String> {
         Some(b'?') => Some(Bytes::from(format!("/{uri}"))),
         Some(_) => Some(Bytes::copy_from_slice(uri.as_bytes())),
     };
-    Ok(UrlParts { authority: authority.into(), uri, is_unix: false })
+    Ok(UrlParts { authority: authority.into(), uri, is_unix: false, is_tls })
 }
 
 /// `name:port`, `[v6]:port`.
@@ -154,5 +177,12 @@ mod tests {
         let parts = split_url("http://unix:/tmp/a.sock:/x").unwrap();
         assert_eq!((parts.authority.as_str(), parts.is_unix), ("/tmp/a.sock", true));
         assert!(split_url("ftp://x").is_err());
+        let parts = split_url("HTTPS://api/").unwrap();
+        assert_eq!(parts.host_and_port(), ("api".into(), "443".into()));
+        assert_eq!((parts.is_tls, parts.implicit_name().as_str()), (true, "api:443"));
+        let v4 = model::PeerAddress::Host { host: "api".into(), port: 443 };
+        assert_eq!(parts.address(), Ok(v4));
+        let parts = split_url("https://api:80").unwrap();
+        assert_eq!(parts.host_and_port(), ("api:80".into(), "80".into()));
     }
 }

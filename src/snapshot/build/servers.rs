@@ -7,11 +7,25 @@ use crate::config::model::ServerName;
 use crate::snapshot::program::Program;
 use crate::snapshot::server_names::ServerNames;
 use crate::snapshot::{Listener, Server, ServerId};
+use std::sync::Arc;
+
+/// nginx's default of `http2_max_concurrent_streams`.
+const HTTP2_STREAMS: u32 = 128;
+
+/// The servers behind an address, as they are found.
+pub(super) struct Behind {
+    /// The merged options of its `listen` lines.
+    pub listen: model::Listen,
+    /// Host -> server.
+    pub names: ServerNames,
+    /// All of them in order.
+    pub servers: Vec<ServerId>,
+}
 
 impl Build<'_> {
     pub(super) fn servers(&mut self, http: &Http) -> (Vec<Server>, Vec<Listener>) {
         let mut servers = Vec::new();
-        let mut listeners = Vec::new();
+        let mut listeners: Vec<Behind> = Vec::new();
         for (number, block) in http.servers.iter().enumerate() {
             let id = ServerId::try_from(number).unwrap_or(ServerId::MAX);
             servers.push(self.server(block, http, id));
@@ -19,6 +33,7 @@ impl Build<'_> {
                 self.listen(&mut listeners, listen, block, id);
             }
         }
+        let listeners = listeners.into_iter().map(|it| self.listener(it, &servers, http)).collect();
         (servers, listeners)
     }
 
@@ -34,6 +49,9 @@ impl Build<'_> {
             router,
             root: self.root_location(conf.clone(), id),
             conf,
+            tls: self.server_tls(&settings, &block.at).map(Arc::new),
+            http2: settings.http2 == Some(true),
+            http2_streams: settings.http2_max_concurrent_streams.unwrap_or(HTTP2_STREAMS).max(1),
         }
     }
 
@@ -44,17 +62,16 @@ impl Build<'_> {
 
     fn listen(
         &mut self,
-        listeners: &mut Vec<Listener>,
+        listeners: &mut Vec<Behind>,
         listen: &model::Listen,
         block: &model::Server,
         id: ServerId,
     ) {
-        let index = match listeners.iter().position(|it| *it.address == *listen.address) {
+        let index = match listeners.iter().position(|it| it.listen.address == listen.address) {
             Some(index) => index,
             None => {
                 let names = ServerNames { default: id, ..ServerNames::default() };
-                let address = listen.address.as_str().into();
-                listeners.push(Listener { address, listen: listen.clone(), names });
+                listeners.push(Behind { listen: listen.clone(), names, servers: Vec::new() });
                 listeners.len() - 1
             }
         };
@@ -62,6 +79,7 @@ impl Build<'_> {
             listeners[index].names.default = id;
         }
         merge(&mut listeners[index].listen, listen);
+        listeners[index].servers.push(id);
         for name in &block.names {
             self.add_name(&mut listeners[index], name, block, id);
         }
@@ -69,7 +87,7 @@ impl Build<'_> {
 
     fn add_name(
         &mut self,
-        listener: &mut Listener,
+        listener: &mut Behind,
         name: &ServerName,
         block: &model::Server,
         id: ServerId,
@@ -93,7 +111,7 @@ impl Build<'_> {
             let message = format!(
                 "conflicting server name \"{}\" on {}, ignored",
                 shown(name),
-                listener.address
+                listener.listen.address
             );
             self.diagnostics
                 .push(crate::config::diagnostic::Diagnostic::warning(&block.at, message));
@@ -106,6 +124,8 @@ fn merge(into: &mut model::Listen, other: &model::Listen) {
     into.backlog = into.backlog.or(other.backlog);
     into.ipv6only = into.ipv6only.or(other.ipv6only);
     into.so_keepalive = into.so_keepalive.or(other.so_keepalive);
+    into.ssl |= other.ssl;
+    into.http2 |= other.http2;
 }
 
 fn shown(name: &ServerName) -> String {

@@ -26,13 +26,15 @@ impl Build<'_> {
             let balancer = self.optional_chunk(block.balancer.as_ref());
             // A group with a fault is left out; the fault is reported.
             if let Some(group) = groups.get(&block.name) {
-                let upstream = Upstream { group: group.clone(), hash_key, balancer };
+                let group = group.clone();
+                let upstream = Upstream { group, hash_key, balancer, is_block: true };
                 self.upstreams.insert(block.name.to_ascii_lowercase().into(), upstream);
             }
         }
         for it in &implicit {
             if let Some(group) = groups.get(&it.name) {
-                let upstream = Upstream { group: group.clone(), hash_key: None, balancer: None };
+                let group = group.clone();
+                let upstream = Upstream { group, hash_key: None, balancer: None, is_block: false };
                 self.upstreams.entry(it.name.to_ascii_lowercase().into()).or_insert(upstream);
             }
         }
@@ -72,6 +74,7 @@ fn implicit(pass: &model::ProxyPass, http: &Http) -> Option<Implicit> {
     if http.upstreams.iter().any(|it| it.name.eq_ignore_ascii_case(&name)) {
         return None;
     }
+    let name = parts.implicit_name();
     Some(Implicit { at: pass.at.clone(), address: parts.address().ok()?, name })
 }
 

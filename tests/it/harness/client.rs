@@ -42,8 +42,8 @@ impl Response {
 }
 
 /// One connection.
-pub struct Client {
-    stream: BufReader<TcpStream>,
+pub struct Client<S: Read + Write = TcpStream> {
+    stream: BufReader<S>,
 }
 
 impl Client {
@@ -65,6 +65,23 @@ impl Client {
         self.stream.get_ref().set_read_timeout(Some(limit))?;
         self.stream.get_ref().set_write_timeout(Some(limit))?;
         Ok(self)
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn half_close(&mut self) -> io::Result<()> {
+        self.stream.get_ref().shutdown(Shutdown::Write)
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// A client of HTTP/1.1 on a stream that stands.
+    pub fn over(stream: S) -> Self {
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// The stream.
+    pub fn stream(&mut self) -> &mut S {
+        self.stream.get_mut()
     }
 
     /// Sends bytes as they are.
@@ -128,11 +145,6 @@ impl Client {
             Ok(bytes) => bytes.is_empty(),
             Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
         }
-    }
-
-    /// Says that nothing more will be sent.
-    pub fn half_close(&mut self) -> io::Result<()> {
-        self.stream.get_ref().shutdown(Shutdown::Write)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod load;
 pub mod origin;
 pub mod ports;
 pub mod server;
+pub mod tls;
 
 use std::fmt::Debug;
 use std::thread;

@@ -20,6 +20,8 @@ const TEMPORARY: &str = "nothing is written there";
 const GZIP: &str = "gzip is off";
 const COSOCKET: &str = "cosockets are not part of this version";
 const ALWAYS: &str = "that is always so";
+const RECORDS: &str = "what is written together is sent together";
+const HTTP2_LIMITS: &str = "HTTP/1's limits hold for HTTP/2 too";
 const LINGER: &str = "connections are always closed gently";
 
 pub(super) const TABLE: &[Directive] = &[
@@ -121,8 +123,22 @@ pub(super) const TABLE: &[Directive] = &[
     off_only("mirror", ""),
     off_only("slice", ""),
     off_only("ssi", ""),
-    off_only("ssl", "terminate TLS in front of Moongate"),
-    off_only("http2", "terminate HTTP/2 in front of Moongate"),
+    accepted("ssl_buffer_size", RECORDS),
+    accepted("http2_chunk_size", RECORDS),
+    accepted("http2_recv_buffer_size", BUFFERS),
+    accepted("http2_body_preread_size", BUFFERS),
+    accepted("http2_idle_timeout", HTTP2_LIMITS),
+    accepted("http2_recv_timeout", HTTP2_LIMITS),
+    accepted("http2_max_requests", HTTP2_LIMITS),
+    accepted("http2_max_field_size", HTTP2_LIMITS),
+    accepted("http2_max_header_size", HTTP2_LIMITS),
+    accepted("http2_push_preload", "browsers take no pushes any more"),
+    off_only("http2_push", "browsers take no pushes any more"),
+    off_only("ssl", "write \"ssl\" in \"listen\""),
+    off_only("ssl_early_data", ""),
+    off_only("ssl_stapling", ""),
+    off_only("ssl_stapling_verify", ""),
+    off_only("ssl_ocsp", ""),
     off_only("lua_check_client_abort", "ngx.on_abort is not part of this version"),
     off_only("rewrite_by_lua_no_postpone", ""),
     off_only("access_by_lua_no_postpone", ""),

@@ -22,6 +22,8 @@ pub(super) fn parse_listen(lower: &mut Lower<'_>, node: &Node) -> Option<Listen>
         backlog: None,
         ipv6only: None,
         so_keepalive: None,
+        ssl: false,
+        http2: false,
     };
     for text in node.texts().skip(1) {
         if let Err(message) = parameter(&mut listen, text) {
@@ -45,7 +47,9 @@ fn parameter(listen: &mut Listen, text: &str) -> Result<(), String> {
         None => match text {
             "default_server" | "default" => listen.default_server = true,
             "bind" | "deferred" | "reuseport" => {}
-            "ssl" | "http2" | "quic" | "proxy_protocol" | "spdy" => {
+            "ssl" => listen.ssl = true,
+            "http2" => listen.http2 = true,
+            "quic" | "proxy_protocol" | "spdy" => {
                 return Err(format!(
                     "\"{text}\" of \"listen\" is not supported by this version of Moongate"
                 ));

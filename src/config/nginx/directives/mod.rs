@@ -10,8 +10,10 @@ mod log;
 mod lua;
 mod map;
 mod proxy;
+mod proxy_ssl;
 mod rewrite;
 mod server;
+mod ssl;
 mod unsupported;
 mod upstream;
 
@@ -19,7 +21,7 @@ use crate::config::nginx::directive::Directive;
 
 /// Every directive that Moongate knows, supported or not.
 pub fn all() -> impl Iterator<Item = &'static Directive> {
-    const TABLES: [&[Directive]; 13] = [
+    const TABLES: [&[Directive]; 15] = [
         core::TABLE,
         http::TABLE,
         server::TABLE,
@@ -28,6 +30,8 @@ pub fn all() -> impl Iterator<Item = &'static Directive> {
         upstream::TABLE,
         health::TABLE,
         proxy::TABLE,
+        proxy_ssl::TABLE,
+        ssl::TABLE,
         map::TABLE,
         log::TABLE,
         lua::TABLE,

@@ -16,7 +16,7 @@ pub(super) const TABLE: &[Directive] = &[
         LOCATION | LOCATION_IF,
         ONE,
         proxy_pass,
-        "Where requests go: `http://UPSTREAM[/URI]`, variables allowed.",
+        "Where requests go: `http://UPSTREAM[/URI]` or `https://…`, variables allowed.",
     ),
     custom(
         "proxy_set_header",
@@ -162,8 +162,7 @@ fn proxy_pass(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
 
 /// Whether a URL can be proxied to, as far as it is known before its variables are.
 pub(super) fn check_url(url: &str) -> Result<(), String> {
-    let lowered = url.to_ascii_lowercase();
-    if lowered.starts_with("https://") {
+    if url.to_ascii_lowercase().starts_with("https://") {
         return Err(
             "\"https://\" in \"proxy_pass\" is not supported by this version of Moongate".into()
         );
@@ -171,15 +170,25 @@ pub(super) fn check_url(url: &str) -> Result<(), String> {
     if url.contains('$') {
         return Ok(());
     }
-    if !lowered.starts_with("http://") {
-        return Err(format!("invalid URL prefix in \"{url}\"; it begins with http://"));
+    if behind_scheme(url).is_none() {
+        let help = "it begins with http:// or https://";
+        return Err(format!("invalid URL prefix in \"{url}\"; {help}"));
     }
     peer_address(authority(url)).map(|_| ())
 }
 
-/// What stands between `http://` and the URI; for a unix socket `unix:PATH`.
+/// What follows `http://` or `https://`, in any letter case.
+fn behind_scheme(url: &str) -> Option<&str> {
+    let schemes = ["http://", "https://"];
+    let length = schemes.iter().map(|it| it.len()).find(|length| {
+        url.get(..*length).is_some_and(|it| schemes.contains(&&*it.to_ascii_lowercase()))
+    })?;
+    url.get(length..)
+}
+
+/// What stands between the scheme and the URI; for a unix socket `unix:PATH`.
 fn authority(url: &str) -> &str {
-    let rest = url.get("http://".len()..).unwrap_or_default();
+    let rest = behind_scheme(url).unwrap_or_default();
     if let Some(path) = rest.strip_prefix("unix:") {
         let end = path.find(':').unwrap_or(path.len());
         return &rest[.."unix:".len() + end];
@@ -197,7 +206,7 @@ pub(super) fn static_upstream(url: &str) -> Option<String> {
 
 /// Whether `proxy_pass URL` replaces the URI: it has one, and no variables.
 pub(super) fn has_uri(url: &str) -> bool {
-    let rest = url.get("http://".len()..).unwrap_or_default();
+    let rest = behind_scheme(url).unwrap_or_default();
     let rest = rest.strip_suffix(':').unwrap_or(rest);
     !url.contains('$') && rest.len() > authority(url).len()
 }

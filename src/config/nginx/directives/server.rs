@@ -13,7 +13,8 @@ pub(super) const TABLE: &[Directive] = &[
         SERVER,
         Arity::AtLeast(1),
         listen,
-        "An address to accept on: `ADDRESS[:PORT] [default_server] [backlog=N] [ipv6only=on|off]`.",
+        "An address to accept on: `ADDRESS[:PORT] [default_server] [ssl] [http2] [backlog=N] \
+         [ipv6only=on|off]`.",
     ),
     custom(
         "server_name",

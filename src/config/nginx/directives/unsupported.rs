@@ -16,8 +16,7 @@ const REALIP: &str = "the client's address is the connection's; read $http_x_for
 const SAY: &str = "use content_by_lua_block { ngx.say(…) }";
 const STATIC: &str = "files are left to an upstream";
 const STATUS: &str = "use \"metrics;\" in a location, or the admin listener's /status";
-const TLS: &str = "terminate TLS in front of Moongate";
-const UPSTREAM_TLS: &str = "upstreams are reached without TLS";
+const QUIC: &str = "clients come by HTTP/1 and HTTP/2";
 
 /// Whole families by how their names begin, with the hint; a name with a row of its own is none.
 pub(super) const FAMILIES: &[(&str, &str)] = &[
@@ -27,13 +26,14 @@ pub(super) const FAMILIES: &[(&str, &str)] = &[
     ("memcached_", OTHER),
     ("grpc_", OTHER),
     ("tunnel_", OTHER),
-    ("ssl_", TLS),
-    ("quic_", TLS),
-    ("http2_", TLS),
-    ("http3", TLS),
-    ("proxy_ssl_", UPSTREAM_TLS),
+    ("ssl_certificate_by_lua", "name certificates by ssl_certificate"),
+    ("ssl_", ""),
+    ("quic_", QUIC),
+    ("http2_", ""),
+    ("http3", QUIC),
+    ("proxy_ssl_", ""),
     ("proxy_cache_", CACHE),
-    ("lua_ssl_", TLS),
+    ("lua_ssl_", ""),
     ("limit_req", LIMIT),
     ("limit_conn", LIMIT),
     ("image_filter", ""),

@@ -1,0 +1,91 @@
+//! TLS: contexts of servers and listeners, and those towards upstreams.
+
+use super::Build;
+use super::servers::Behind;
+use crate::config::diagnostic::At;
+use crate::config::model::{Http, Settings};
+use crate::snapshot::server_names::ServerNames;
+use crate::snapshot::{Listener, Server};
+use crate::tls;
+use crate::tls::{Choice, Endpoint, Files};
+use std::sync::Arc;
+
+/// The servers of one listener, as handshakes ask for them.
+struct ByName {
+    names: Arc<ServerNames>,
+    /// All servers of the configuration: their TLS, and whether they speak HTTP/2.
+    servers: Vec<(Option<Arc<tls::Server>>, bool)>,
+    /// `listen … http2`
+    http2: bool,
+}
+
+impl tls::Names for ByName {
+    fn choose(&self, name: Option<&[u8]>) -> Choice<'_> {
+        let id = name.map_or(self.names.default, |it| self.names.find(it).0);
+        let chosen = self.servers.get(id as usize);
+        let http2 = self.http2 || chosen.is_some_and(|it| it.1);
+        // One without certificates goes on with those of the default server, as in nginx.
+        let of = |it: u32| self.servers.get(it as usize).and_then(|it| it.0.as_deref());
+        Choice { server: of(id).or_else(|| of(self.names.default)), http2 }
+    }
+}
+
+impl Build<'_> {
+    fn files(&mut self) -> Files<'_> {
+        Files { base: self.inputs.base, diagnostics: &mut self.diagnostics }
+    }
+
+    /// A server's side of TLS.
+    pub(super) fn server_tls(&mut self, settings: &Settings, at: &At) -> Option<tls::Server> {
+        tls::server(settings, at, &mut self.files())
+    }
+
+    /// A listener whose servers are all known.
+    pub(super) fn listener(&mut self, found: Behind, servers: &[Server], http: &Http) -> Listener {
+        let names = Arc::new(found.names);
+        let of_default = servers.get(names.default as usize);
+        let listens = found.listen.http2;
+        let mut listener = Listener {
+            address: found.listen.address.as_str().into(),
+            http2: listens || of_default.is_some_and(|it| it.http2),
+            names: Arc::clone(&names),
+            tls: None,
+            listen: found.listen,
+        };
+        if !listener.listen.ssl {
+            return listener;
+        }
+        self.demand_certificates(&names, &found.servers, http);
+        let begin = of_default.and_then(|it| it.tls.as_ref()).map(|it| it.context().clone());
+        let by_name = ByName {
+            names,
+            servers: servers.iter().map(|it| (it.tls.clone(), it.http2)).collect(),
+            http2: listens,
+        };
+        listener.tls = begin.map(|context| Endpoint::new(context, Arc::new(by_name)));
+        listener
+    }
+
+    /// nginx's rule: the default server has a certificate, or refuses all that are not named; then
+    /// all that are named have one.
+    fn demand_certificates(&mut self, names: &ServerNames, behind: &[u32], http: &Http) {
+        let of = |id: u32| {
+            let block = http.servers.get(id as usize)?;
+            let settings = block.settings.inherit(&http.settings);
+            let rejects = settings.ssl_reject_handshake == Some(true);
+            Some((&block.at, settings.ssl_certificate.is_some(), rejects))
+        };
+        let wanting = match of(names.default) {
+            Some((_, false, false)) => &[names.default],
+            Some((_, false, true)) => behind,
+            _ => return,
+        };
+        for (at, has, rejects) in wanting.iter().filter_map(|it| of(*it)) {
+            if !has && !rejects {
+                let message =
+                    "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive";
+                self.diagnostics.fault(at, message);
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! TLS by the system's OpenSSL: contexts built from the configuration, streams that know no HTTP.
+
+mod certificate;
+mod client;
+mod endpoint;
+mod established;
+mod server;
+mod stream;
+mod words;
+
+pub use certificate::Files;
+pub use client::{Client, Peer};
+pub use endpoint::{Choice, Endpoint, Names};
+pub use established::Established;
+pub use server::{Server, server};
+pub use stream::TlsStream;
+pub use words::handshake_failure;
