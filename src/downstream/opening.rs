@@ -6,7 +6,7 @@ use super::{HeadWait, Verdict};
 use crate::clock;
 use crate::log::{Level, Line, main_log};
 use crate::metrics;
-use crate::tls::{Endpoint, TlsStream};
+use crate::tls::{Endpoint, RECORD_BYTES, TlsStream};
 use bytes::BytesMut;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -18,6 +18,8 @@ use tokio::time::Sleep;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes read to see what a connection is.
 const FIRST_BYTES: usize = 1024;
+/// Bytes of responses that are encrypted before they are sent.
+const WRITE_BYTES: usize = 4 * RECORD_BYTES;
 /// The first byte of a handshake's record.
 const HANDSHAKE: u8 = 0x16;
 /// The highest bit of a hello of SSL 2, which OpenSSL refuses in its own words.
@@ -80,7 +82,7 @@ async fn secure(
     }
     let short = |it: openssl::error::ErrorStack| Ended::Failed(format!("SSL_new() failed: {it}"));
     let ssl = endpoint.accept().map_err(short)?;
-    let mut stream = TlsStream::new(ssl, transport, begun).map_err(short)?;
+    let mut stream = TlsStream::new(ssl, transport, begun, WRITE_BYTES).map_err(short)?;
     let shaken = patiently(wait, "SSL handshaking", |cx| stream.poll_handshake(cx)).await?;
     let established = shaken.map_err(Ended::Failed)?;
     let result = if established.resumed { "resumed" } else { "full" };

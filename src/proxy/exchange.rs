@@ -12,7 +12,7 @@ mod transport;
 pub(super) use connection::Connection;
 pub(super) use receiving::Broken;
 pub(super) use sending::{Rest, Sending};
-pub(super) use transport::Transport;
+pub(super) use transport::{Secured, Transport, Unreachable};
 
 use super::pool::{History, Pool};
 use crate::http::h1::response_head::{HeadError, HeadReader, ReceivedHead};
@@ -60,6 +60,7 @@ pub(super) struct Failed {
 
 /// What is being done, as nginx's log has it.
 const CONNECTING: &str = "while connecting to upstream";
+const SHAKING_HANDS: &str = "while SSL handshaking to upstream";
 const SENDING: &str = "while sending request to upstream";
 const READING_HEAD: &str = "while reading response header from upstream";
 
@@ -101,8 +102,13 @@ pub(super) struct Line {
 
 impl Line {
     /// A kept connection to `peer`, if there is one.
-    pub fn kept(pool: &Pool, group: &Group, peer: &Peer) -> Option<Self> {
-        let (connection, history) = pool.take(group.id(), &peer.address)?;
+    pub fn kept(
+        pool: &Pool,
+        group: &Group,
+        peer: &Peer,
+        secured: Option<&Secured>,
+    ) -> Option<Self> {
+        let (connection, history) = pool.take(group.id(), &peer.address, secured)?;
         Some(Self { connection, history, reused: true })
     }
 
@@ -110,18 +116,26 @@ impl Line {
     ///
     /// # Errors
     /// The peer cannot be reached.
-    pub async fn fresh(peer: &Peer, timeouts: Timeouts) -> Result<Self, Failed> {
-        match Transport::connect(&peer.address, timeouts).await {
+    pub async fn fresh(
+        peer: &Peer,
+        timeouts: Timeouts,
+        secured: Option<&Secured>,
+    ) -> Result<Self, Failed> {
+        let failed = |fault, reason| Failed { fault, sent: false, stale: false, reason };
+        match Transport::connect(peer, timeouts, secured).await {
             Ok(transport) => {
-                let history = History::new(peer.address.clone());
+                let history = History::new(peer.address.clone(), secured);
                 Ok(Self { connection: Connection::new(transport), history, reused: false })
             }
-            Err(error) => Err(Failed {
-                fault: fault_of(&error),
-                sent: false,
-                stale: false,
-                reason: describe("connect()", &error, CONNECTING),
-            }),
+            Err(Unreachable::Connect(error)) => {
+                Err(failed(fault_of(&error), describe("connect()", &error, CONNECTING)))
+            }
+            Err(Unreachable::HandshakeTimedOut) => {
+                Err(failed(Fault::Timeout, format!("{TIMED_OUT} {SHAKING_HANDS}")))
+            }
+            Err(Unreachable::Handshake(why)) => {
+                Err(failed(Fault::Error, format!("{why} {SHAKING_HANDS}")))
+            }
         }
     }
 }

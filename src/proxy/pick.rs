@@ -1,5 +1,6 @@
 //! Where a request goes: the upstream that `proxy_pass` names, and its peers in turn.
 
+use super::exchange::Secured;
 use super::phases::Serving;
 use super::worker::WorkerState;
 use crate::clock;
@@ -23,6 +24,8 @@ pub(super) struct Destination {
     pub uri: UriPart,
     /// `balancer_by_lua*`.
     pub balancer: Option<ChunkId>,
+    /// TLS, if it is spoken.
+    pub secured: Option<Secured>,
     hash_key: Option<Bytes>,
     tried: Tried,
 }
@@ -46,10 +49,11 @@ impl Destination {
     pub async fn find(serving: &Serving<'_>, target: &ProxyTarget) -> Result<Self, u16> {
         let request = &serving.request;
         match &target.kind {
-            TargetKind::Static { upstream, host, port, uri, .. } => {
+            TargetKind::Static { upstream, host, port, uri, is_tls } => {
                 *request.proxy_host.borrow_mut() = (host.clone(), port.clone());
                 let uri = uri.clone().map_or(UriPart::Same, UriPart::Prefix);
                 let known = Self::known(&request.snapshot, request, upstream, uri);
+                let known = known.map(|it| Self { secured: secured(request, *is_tls), ..it });
                 known.ok_or_else(|| {
                     request.log(Level::Error, format_args!("no upstream \"{upstream}\""));
                     502
@@ -72,7 +76,7 @@ impl Destination {
         balancer: Option<ChunkId>,
         hash_key: Option<Bytes>,
     ) -> Self {
-        Self { group, uri, balancer, hash_key, tried: Tried::default() }
+        Self { group, uri, balancer, secured: None, hash_key, tried: Tried::default() }
     }
 
     async fn by_variable(serving: &Serving<'_>, url: &Template) -> Result<Self, u16> {
@@ -85,17 +89,14 @@ impl Destination {
         })?;
         *request.proxy_host.borrow_mut() = parts.host_and_port();
         let uri = parts.uri.clone().map_or(UriPart::Same, UriPart::Whole);
-        if parts.is_tls {
-            request.log(Level::Error, format_args!("no TLS towards upstreams: \"{text}\""));
-            return Err(500);
-        }
         let name = parts.name_in(&request.snapshot);
         if let Some(known) = Self::known(&request.snapshot, request, &name, uri.clone()) {
-            return Ok(known);
+            return Ok(Self { secured: secured(request, parts.is_tls), ..known });
         }
         let addresses = resolve(serving, &parts).await?;
         let group = Arc::new(Group::transient(&name, &addresses));
-        Ok(Self::new(group, uri, None, None))
+        let secured = secured(request, parts.is_tls);
+        Ok(Self { secured, ..Self::new(group, uri, None, None) })
     }
 
     /// The last peer may be tried again.
@@ -119,6 +120,15 @@ impl Destination {
     pub(super) fn forget_tried(&mut self) {
         self.tried.forget();
     }
+}
+
+/// How the location talks TLS, where the URL says so.
+fn secured(request: &Request, is_tls: bool) -> Option<Secured> {
+    request.upstream_is_tls.set(is_tls);
+    let proxy = &request.conf().proxy;
+    let tls = proxy.tls.as_ref().filter(|_| is_tls)?;
+    let name = String::from_utf8_lossy(&tls.name.value(request)).into();
+    Some(Secured { client: Arc::clone(&tls.client), name, sends_name: tls.sends_name })
 }
 
 /// The addresses that a URL names which no upstream is called.

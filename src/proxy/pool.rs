@@ -1,6 +1,6 @@
 //! Idle connections to upstreams: one pool a worker, as each `upstream` block's `keepalive*` says.
 
-use super::exchange::Connection;
+use super::exchange::{Connection, Secured};
 use crate::clock::{self, Tick};
 use crate::upstream::{Keepalive, PeerAddr};
 use std::cell::{Cell, RefCell};
@@ -16,14 +16,29 @@ const SWEEP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct History {
     peer: PeerAddr,
+    /// The number of the settings that TLS is spoken by, and the name.
+    secured: Option<(u64, Box<str>)>,
     born: Tick,
     requests: u64,
 }
 
 impl History {
     /// A connection to `peer` that begins now.
-    pub fn new(peer: PeerAddr) -> Self {
-        Self { peer, born: clock::monotonic(), requests: 0 }
+    pub fn new(peer: PeerAddr, secured: Option<&Secured>) -> Self {
+        let secured = secured.map(|it| (it.client.number, it.name.clone()));
+        Self { peer, secured, born: clock::monotonic(), requests: 0 }
+    }
+
+    /// Whether it is what a connection to `peer` would be.
+    fn fits(&self, peer: &PeerAddr, secured: Option<&Secured>) -> bool {
+        let is_as_secure = match (&self.secured, secured) {
+            (None, None) => true,
+            (Some((number, name)), Some(wanted)) => {
+                *number == wanted.client.number && *name == wanted.name
+            }
+            _ => false,
+        };
+        is_as_secure && self.peer == *peer
     }
 }
 
@@ -47,10 +62,15 @@ const LARGEST_BUFFER: usize = 16 << 10;
 
 impl Pool {
     /// An idle connection to `peer` that still stands, the one used last first.
-    pub fn take(&self, group: u64, peer: &PeerAddr) -> Option<(Connection, History)> {
+    pub fn take(
+        &self,
+        group: u64,
+        peer: &PeerAddr,
+        secured: Option<&Secured>,
+    ) -> Option<(Connection, History)> {
         let mut pools = self.idle.borrow_mut();
         let idle = pools.get_mut(&group)?;
-        while let Some(index) = idle.iter().rposition(|it| it.history.peer == *peer) {
+        while let Some(index) = idle.iter().rposition(|it| it.history.fits(peer, secured)) {
             let mut found = idle.remove(index);
             if found.until > clock::monotonic() && found.connection.stands() {
                 return Some((found.connection, found.history));
@@ -172,7 +192,7 @@ mod tests {
 
     fn put_stream(pool: &Rc<Pool>, port: u16, keep: &Keepalive, ours: UnixStream) {
         let connection = Connection::new(Transport::Unix(ours));
-        pool.put(7, connection, History::new(peer(port)), keep);
+        pool.put(7, connection, History::new(peer(port), None), keep);
     }
 
     /// Runs `body` where a worker's tasks can be spawned.
@@ -188,9 +208,9 @@ mod tests {
             let pool = Rc::new(Pool::default());
             let _ends: Vec<_> = [1, 2, 2].map(|port| put(&pool, port, &KEEP)).into();
             assert_eq!(pool.len(), 2);
-            assert!(pool.take(7, &peer(1)).is_none(), "it gave way");
-            assert!(pool.take(8, &peer(2)).is_none(), "an upstream has its own");
-            assert!(pool.take(7, &peer(2)).is_some());
+            assert!(pool.take(7, &peer(1), None).is_none(), "it gave way");
+            assert!(pool.take(8, &peer(2), None).is_none(), "an upstream has its own");
+            assert!(pool.take(7, &peer(2), None).is_some());
             assert_eq!(pool.len(), 1);
         });
     }
@@ -205,7 +225,7 @@ mod tests {
                 drop(theirs);
                 ours.readable().await.expect("it can be asked");
                 put_stream(&pool, 1, &KEEP, ours);
-                assert!(pool.take(7, &peer(1)).is_none(), "{said:?}");
+                assert!(pool.take(7, &peer(1), None).is_none(), "{said:?}");
             }
             assert_eq!(pool.len(), 0);
         });
@@ -220,14 +240,14 @@ mod tests {
             let _end = put(&pool, 1, &none);
             assert_eq!(pool.len(), 0);
             let _end = put(&pool, 1, &KEEP);
-            let (stream, history) = pool.take(7, &peer(1)).expect("it is kept");
+            let (stream, history) = pool.take(7, &peer(1), None).expect("it is kept");
             pool.put(7, stream, history, &KEEP);
-            let (stream, history) = pool.take(7, &peer(1)).expect("twice is allowed");
+            let (stream, history) = pool.take(7, &peer(1), None).expect("twice is allowed");
             pool.put(7, stream, history, &KEEP);
             assert_eq!(pool.len(), 0, "three requests are the limit");
             let _end = put(&pool, 1, &KEEP);
             clock::testing::advance_ms(60_000);
-            assert!(pool.take(7, &peer(1)).is_none(), "it has expired");
+            assert!(pool.take(7, &peer(1), None).is_none(), "it has expired");
         });
     }
 }

@@ -100,7 +100,8 @@ enum Tried {
 /// says, if nothing of it was sent or it may be repeated (RFC 9110 section 9.2.2; of POST, LOCK and
 /// PATCH nginx says that they may not).
 async fn attempt(serving: &mut Serving<'_>, round: &mut Round, peer: &Arc<Peer>) -> Result<Tried> {
-    let kept = Line::kept(&serving.worker.pool, &round.destination.group, peer);
+    let Destination { group, secured, .. } = &round.destination;
+    let kept = Line::kept(&serving.worker.pool, group, peer, secured.as_ref());
     let Some(line) = kept else { return attempt_fresh(serving, round, peer).await };
     let failed = match exchange(serving, round, line).await? {
         Tried::Failed(failed) if failed.stale => failed,
@@ -125,7 +126,8 @@ async fn attempt_fresh(
     peer: &Arc<Peer>,
 ) -> Result<Tried> {
     let connected = {
-        let mut connect = pin!(Line::fresh(peer, round.timeouts));
+        let mut connect =
+            pin!(Line::fresh(peer, round.timeouts, round.destination.secured.as_ref()));
         let mut left = pin!(watch(serving, round.begun.is_some()));
         poll_fn(|cx| match connect.as_mut().poll(cx) {
             Poll::Ready(connected) => Poll::Ready(Some(connected)),

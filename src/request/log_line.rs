@@ -39,7 +39,8 @@ impl Request {
             && let Some(attempt) = attempts.0.last()
         {
             let uri = self.uri.try_borrow().map(|it| it.clone()).unwrap_or_default();
-            let url = [b"http://", attempt.peer.as_bytes(), &uri].concat();
+            let scheme = if self.upstream_is_tls.get() { &b"https://"[..] } else { b"http://" };
+            let url = [scheme, attempt.peer.as_bytes(), &uri].concat();
             line.quoted("upstream", url);
         }
         if let Ok(headers) = self.headers.try_borrow()

@@ -132,6 +132,8 @@ pub struct Request {
     pub upstream_headers: RefCell<ReceivedHead>,
     /// `$proxy_host` and `$proxy_port`.
     pub proxy_host: RefCell<(Bytes, Bytes)>,
+    /// The upstream is talked to by TLS.
+    pub upstream_is_tls: Cell<bool>,
     /// Captures of the last regex.
     pub captures: RefCell<Captures>,
     /// Values of `set` variables and of computed ones that are remembered, by slot.
@@ -275,6 +277,7 @@ impl Request {
             attempts: RefCell::default(),
             upstream_headers: RefCell::default(),
             proxy_host: RefCell::default(),
+            upstream_is_tls: Cell::new(false),
             captures: RefCell::default(),
             slots: RefCell::default(),
             depth_left: Cell::new(evaluate::MOST_DEPTH),

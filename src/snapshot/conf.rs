@@ -173,6 +173,19 @@ pub struct ProxyConf {
     pub request_buffering: bool,
     /// A client that went away does not end the exchange.
     pub ignore_client_abort: bool,
+    /// Where `proxy_pass` may be `https://`: how TLS is spoken.
+    pub tls: Option<Arc<ProxyTls>>,
     /// `proxy_redirect`: replacement pairs in order.
     pub redirect: Vec<(Template, Template)>,
+}
+
+/// `proxy_ssl_*`
+#[derive(Clone, Debug)]
+pub struct ProxyTls {
+    /// Certificates, versions, sessions.
+    pub client: Arc<crate::tls::Client>,
+    /// `proxy_ssl_name`
+    pub name: Template,
+    /// `proxy_ssl_server_name`
+    pub sends_name: bool,
 }

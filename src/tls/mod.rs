@@ -13,5 +13,5 @@ pub use client::{Client, Peer};
 pub use endpoint::{Choice, Endpoint, Names};
 pub use established::Established;
 pub use server::{Server, server};
-pub use stream::TlsStream;
+pub use stream::{RECORD_BYTES, TlsStream};
 pub use words::handshake_failure;

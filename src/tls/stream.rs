@@ -17,10 +17,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 /// Bytes read at a time: a record of the largest size and its framing.
 const READ_BYTES: usize = (16 << 10) + 512;
-/// Bytes encrypted before they are sent.
-const WRITE_BYTES: usize = 64 << 10;
 /// A larger buffer is not kept for the next write.
 const KEPT_BYTES: usize = 1 << 10;
+
+/// Bytes of the largest record.
+pub const RECORD_BYTES: usize = 16 << 10;
 
 /// What OpenSSL takes for the network.
 #[derive(Debug, Default)]
@@ -59,6 +60,8 @@ pub struct TlsStream<S: AsyncRead + AsyncWrite + Unpin> {
     socket: S,
     /// Bytes of the caller's that are encrypted but not all sent: the write is not done.
     promised: usize,
+    /// Bytes that are encrypted before they are sent.
+    batch: usize,
     /// The handshake is done, and no farewell was said.
     open: bool,
 }
@@ -70,18 +73,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> fmt::Debug for TlsStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
-    /// TLS on `socket`, of which `begun` was read already; [`Self::poll_handshake`] comes next.
+    /// TLS on `socket`, of which `begun` was read already; [`Self::poll_handshake`] comes next. A
+    /// write takes `batch` bytes at most; up to [`RECORD_BYTES`] are of no use to the peer until
+    /// all are sent.
     ///
     /// # Errors
     /// When memory is short.
-    pub fn new(ssl: Ssl, socket: S, begun: BytesMut) -> Result<Self, ErrorStack> {
+    pub fn new(ssl: Ssl, socket: S, begun: BytesMut, batch: usize) -> Result<Self, ErrorStack> {
         let memory = Memory { incoming: begun, ..Memory::default() };
-        Ok(Self { ssl: SslStream::new(ssl, memory)?, socket, promised: 0, open: false })
+        Ok(Self { ssl: SslStream::new(ssl, memory)?, socket, promised: 0, batch, open: false })
     }
 
     /// The stream below.
     pub fn socket(&self) -> &S {
         &self.socket
+    }
+
+    /// Whether something may be read without the stream below.
+    pub fn is_loaded(&self) -> bool {
+        self.ssl.ssl().pending() > 0 || !self.ssl.get_ref().incoming.is_empty()
     }
 
     /// OpenSSL's side of it.
@@ -163,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     }
 
     fn encrypt(&mut self, bytes: &[u8]) -> Result<usize, ssl::Error> {
-        let most = bytes.len().min(WRITE_BYTES);
+        let most = bytes.len().min(self.batch);
         let mut done = 0;
         while done < most {
             done += self.ssl.ssl_write(&bytes[done..most])?;

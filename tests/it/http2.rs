@@ -56,7 +56,8 @@ async fn secure(port: u16) -> (Vec<u8>, TlsStream<TcpStream>) {
     let settings = builder.build().configure().expect("settings").verify_hostname(false);
     let mut ssl = settings.into_ssl("a.test").expect("a connection");
     ssl.set_connect_state();
-    let mut stream = TlsStream::new(ssl, tcp(port).await, Default::default()).expect("memory");
+    let mut stream =
+        TlsStream::new(ssl, tcp(port).await, Default::default(), 1 << 14).expect("memory");
     poll_fn(|cx| stream.poll_handshake(cx)).await.expect("a handshake");
     let agreed = stream.ssl().selected_alpn_protocol().unwrap_or_default().to_vec();
     (agreed, stream)

@@ -22,3 +22,4 @@ mod retries;
 mod startup;
 mod system_calls;
 mod tls;
+mod upstream_tls;

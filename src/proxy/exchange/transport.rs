@@ -1,29 +1,83 @@
 //! What carries the bytes of an exchange with a peer.
 
 use super::Timeouts;
-use crate::upstream::PeerAddr;
+use crate::tls::{Client, RECORD_BYTES, TlsStream};
+use crate::upstream::{Peer, PeerAddr};
+use bytes::BytesMut;
+use std::future::poll_fn;
 use std::io;
 use std::io::IoSlice;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connection to a peer as the kernel gives it.
+/// With whom TLS is spoken.
+#[derive(Clone, Debug)]
+pub(in crate::proxy) struct Secured {
+    /// How.
+    pub client: Arc<Client>,
+    /// `proxy_ssl_name`
+    pub name: Box<str>,
+    /// The name is sent.
+    pub sends_name: bool,
+}
+
+/// Why a peer cannot be talked to.
+#[derive(Debug)]
+pub(in crate::proxy) enum Unreachable {
+    /// connect(2) says so.
+    Connect(io::Error),
+    /// There was no handshake in time.
+    HandshakeTimedOut,
+    /// What is wrong with the handshake, or with the peer's certificate.
+    Handshake(String),
+}
+
+/// A connection to a peer as the kernel gives it, or TLS.
 #[derive(Debug)]
 pub(in crate::proxy) enum Transport {
     /// TCP.
     Tcp(TcpStream),
     /// A unix socket.
     Unix(UnixStream),
+    /// TLS over one of these.
+    Tls(Box<TlsStream<Transport>>),
 }
 
 impl Transport {
-    /// Connects within `proxy_connect_timeout`.
+    /// Connects within `proxy_connect_timeout`, and shakes hands within it once more.
     ///
     /// # Errors
-    /// The peer refuses, or [`io::ErrorKind::TimedOut`].
-    pub async fn connect(peer: &PeerAddr, timeouts: Timeouts) -> io::Result<Self> {
+    /// The peer refuses, is too slow, or is not who it should be.
+    pub async fn connect(
+        peer: &Peer,
+        timeouts: Timeouts,
+        secured: Option<&Secured>,
+    ) -> Result<Self, Unreachable> {
+        let plain = Self::plain(&peer.address, timeouts).await.map_err(Unreachable::Connect)?;
+        let Some(secured) = secured else { return Ok(plain) };
+        let handshake = plain.secure(&peer.address_text, secured);
+        match tokio::time::timeout(timeouts.connect, handshake).await {
+            Ok(shaken) => shaken.map_err(Unreachable::Handshake),
+            Err(_) => Err(Unreachable::HandshakeTimedOut),
+        }
+    }
+
+    async fn secure(self, address: &str, secured: &Secured) -> Result<Self, String> {
+        let Secured { client, name, sends_name } = secured;
+        let short = |it: openssl::error::ErrorStack| format!("SSL_new() failed: {it}");
+        let whom = crate::tls::Peer { address, name, sends_name: *sends_name };
+        let ssl = client.connect(whom).map_err(short)?;
+        let stream = TlsStream::new(ssl, self, BytesMut::new(), RECORD_BYTES);
+        let mut stream = stream.map_err(short)?;
+        poll_fn(|cx| stream.poll_handshake(cx)).await?;
+        client.check(stream.ssl(), name)?;
+        Ok(Self::Tls(Box::new(stream)))
+    }
+
+    async fn plain(peer: &PeerAddr, timeouts: Timeouts) -> io::Result<Self> {
         let connect = async {
             Ok(match peer {
                 PeerAddr::Tcp(address) => {
@@ -45,6 +99,8 @@ impl Transport {
         match self {
             Self::Tcp(it) => it.poll_read_ready(cx),
             Self::Unix(it) => it.poll_read_ready(cx),
+            Self::Tls(it) if it.is_loaded() => Poll::Ready(Ok(())),
+            Self::Tls(it) => it.socket().poll_readable(cx),
         }
     }
 }
@@ -58,6 +114,7 @@ impl AsyncRead for Transport {
         match self.get_mut() {
             Self::Tcp(it) => Pin::new(it).poll_read(cx, buffer),
             Self::Unix(it) => Pin::new(it).poll_read(cx, buffer),
+            Self::Tls(it) => Pin::new(it).poll_read(cx, buffer),
         }
     }
 }
@@ -71,6 +128,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Tcp(it) => Pin::new(it).poll_write(cx, bytes),
             Self::Unix(it) => Pin::new(it).poll_write(cx, bytes),
+            Self::Tls(it) => Pin::new(it).poll_write(cx, bytes),
         }
     }
 
@@ -82,6 +140,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Tcp(it) => Pin::new(it).poll_write_vectored(cx, slices),
             Self::Unix(it) => Pin::new(it).poll_write_vectored(cx, slices),
+            Self::Tls(it) => Pin::new(it).poll_write_vectored(cx, slices),
         }
     }
 
@@ -98,6 +157,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Tcp(it) => Pin::new(it).poll_shutdown(cx),
             Self::Unix(it) => Pin::new(it).poll_shutdown(cx),
+            Self::Tls(it) => Pin::new(it).poll_shutdown(cx),
         }
     }
 }

@@ -226,6 +226,7 @@ impl Build<'_> {
             buffers_bytes: settings.proxy_buffers_bytes.unwrap_or(32 << 10),
             request_buffering: settings.proxy_request_buffering.unwrap_or(true),
             ignore_client_abort: settings.proxy_ignore_client_abort.unwrap_or(false),
+            tls: None,
             redirect: self.proxy_redirects(settings, at),
         }
     }

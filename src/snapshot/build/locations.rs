@@ -1,7 +1,7 @@
 //! Locations, compiled with what they inherit, and the nameless ones of `if` blocks.
 
 use super::Build;
-use super::proxy_pass::default_redirect;
+use super::proxy_pass::{default_redirect, may_be_tls};
 use crate::config::diagnostic::At;
 use crate::config::model;
 use crate::config::model::LocationMatch;
@@ -85,7 +85,7 @@ impl Build<'_> {
         self.add_location(conf, program, content.clone(), &around)
     }
 
-    /// `proxy_redirect default` needs the target and the prefix beside the settings.
+    /// TLS, and `proxy_redirect default`, need the target beside the settings.
     fn location_conf(
         &mut self,
         settings: &Settings,
@@ -94,6 +94,10 @@ impl Build<'_> {
         prefix: &str,
     ) -> Arc<Conf> {
         let mut conf = self.conf(settings, at);
+        if pass.is_some_and(|it| may_be_tls(&it.url)) {
+            let conf = Arc::make_mut(&mut conf);
+            Arc::make_mut(&mut conf.proxy).tls = self.proxy_tls(settings, at).map(Arc::new);
+        }
         let wants_default = settings.proxy_redirect.as_ref().is_none_or(|it| it.contains(&None));
         if let Some(pass) = pass.filter(|it| wants_default && !has_variables(&it.url)) {
             let conf = Arc::make_mut(&mut conf);

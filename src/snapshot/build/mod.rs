@@ -20,6 +20,7 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::model::Chunk;
 use crate::config::model::Http;
 use crate::config::model::Model;
+use crate::config::model::Settings;
 use crate::log::ErrorLog;
 use crate::regex::Regex;
 use crate::upstream::Addresses;
@@ -66,6 +67,7 @@ pub fn build(inputs: &Inputs<'_>) -> Result<(Snapshot, Diagnostics), Diagnostics
         groups: Arc::default(),
         regexes: HashMap::new(),
         types: Arc::default(),
+        clients: Vec::new(),
     };
     let snapshot = build.snapshot();
     if build.diagnostics.has_faults() {
@@ -86,6 +88,8 @@ struct Build<'a> {
     groups: Arc<crate::upstream::Groups>,
     regexes: HashMap<(String, bool), Arc<Regex>>,
     types: Arc<crate::http::mime::Types>,
+    /// What was built of equal `proxy_ssl_*`, so that locations share connections and sessions.
+    clients: Vec<(Settings, Option<Arc<crate::tls::Client>>)>,
 }
 
 impl Build<'_> {

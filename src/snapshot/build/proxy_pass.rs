@@ -148,6 +148,11 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// Whether `url` is `https://…`, or may become that by its variables.
+pub(super) fn may_be_tls(url: &str) -> bool {
+    has_variables(url) || split_url(url).is_ok_and(|it| it.is_tls)
+}
+
 /// Pairs of `proxy_redirect default` for a static target.
 pub(super) fn default_redirect(url: &str, prefix: &str) -> (Template, Template) {
     let has_uri = split_url(url).is_ok_and(|it| it.uri.is_some());

@@ -3,7 +3,8 @@
 use super::Build;
 use super::servers::Behind;
 use crate::config::diagnostic::At;
-use crate::config::model::{Http, Settings};
+use crate::config::model::{Http, PlacedText, Settings};
+use crate::snapshot::conf::ProxyTls;
 use crate::snapshot::server_names::ServerNames;
 use crate::snapshot::{Listener, Server};
 use crate::tls;
@@ -38,6 +39,21 @@ impl Build<'_> {
     /// A server's side of TLS.
     pub(super) fn server_tls(&mut self, settings: &Settings, at: &At) -> Option<tls::Server> {
         tls::server(settings, at, &mut self.files())
+    }
+
+    /// How a location talks TLS to upstreams.
+    pub(super) fn proxy_tls(&mut self, settings: &Settings, at: &At) -> Option<ProxyTls> {
+        let key = client_key(settings);
+        let known = self.clients.iter().find(|(it, _)| *it == key).map(|(_, it)| it.clone());
+        let client = known.unwrap_or_else(|| {
+            let client = tls::Client::new(settings, at, &mut self.files()).map(Arc::new);
+            self.clients.push((key, client.clone()));
+            client
+        });
+        let name = settings.proxy_ssl_name.as_deref().unwrap_or("$proxy_host");
+        let name = self.template(name, at);
+        let sends_name = settings.proxy_ssl_server_name == Some(true);
+        client.map(|client| ProxyTls { client, name, sends_name })
     }
 
     /// A listener whose servers are all known.
@@ -87,5 +103,25 @@ impl Build<'_> {
                 self.diagnostics.fault(at, message);
             }
         }
+    }
+}
+
+/// Those of `settings` that make a [`tls::Client`], wherever they are written.
+fn client_key(settings: &Settings) -> Settings {
+    let placeless = |it: &Option<PlacedText>| {
+        it.as_ref().map(|it| PlacedText { at: At::default(), text: it.text.clone() })
+    };
+    Settings {
+        proxy_ssl_server_name: settings.proxy_ssl_server_name,
+        proxy_ssl_verify: settings.proxy_ssl_verify,
+        proxy_ssl_verify_depth: settings.proxy_ssl_verify_depth,
+        proxy_ssl_trusted_certificate: placeless(&settings.proxy_ssl_trusted_certificate),
+        proxy_ssl_certificate: placeless(&settings.proxy_ssl_certificate),
+        proxy_ssl_certificate_key: placeless(&settings.proxy_ssl_certificate_key),
+        proxy_ssl_password_file: placeless(&settings.proxy_ssl_password_file),
+        proxy_ssl_protocols: settings.proxy_ssl_protocols.clone(),
+        proxy_ssl_ciphers: placeless(&settings.proxy_ssl_ciphers),
+        proxy_ssl_session_reuse: settings.proxy_ssl_session_reuse,
+        ..Settings::default()
     }
 }

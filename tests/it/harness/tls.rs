@@ -2,6 +2,7 @@
 
 use super::PATIENCE;
 use super::client::Client;
+use super::head::{Head, read_chunked, read_exactly};
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
@@ -10,11 +11,15 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::ssl::{
-    HandshakeError, SslConnector, SslConnectorBuilder, SslMethod, SslStream, SslVerifyMode,
+    HandshakeError, NameType, SslAcceptor, SslConnector, SslConnectorBuilder, SslMethod, SslStream,
+    SslVerifyMode,
 };
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509NameBuilder};
-use std::net::{Ipv4Addr, TcpStream};
+use std::io::{BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 /// A certificate with its key.
 #[derive(Clone)]
@@ -121,4 +126,94 @@ pub fn stream(
 pub fn client(port: u16, name: &str) -> Client<SslStream<TcpStream>> {
     let stream = stream(&connector().build(), port, name);
     Client::over(stream.unwrap_or_else(|error| panic!("TLS for {name}: {error}")))
+}
+
+/// An origin over TLS: it answers each request with what it knows of the connection, and the
+/// length of the request's body; `/big` with ten megabytes.
+pub struct TlsOrigin {
+    /// Where it listens.
+    pub port: u16,
+    connections: Arc<AtomicUsize>,
+    ends: Arc<AtomicBool>,
+}
+
+impl TlsOrigin {
+    /// Serves as `identity`; with `authority`, clients must show a certificate that it has signed.
+    pub fn start(identity: &Identity, authority: Option<&Identity>) -> Self {
+        let mut builder =
+            SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).expect("an acceptor");
+        builder.set_certificate(&identity.certificate).expect("a certificate");
+        builder.set_private_key(&identity.key).expect("its key");
+        builder.set_session_id_context(b"test").expect("a context");
+        if let Some(authority) = authority {
+            let added = builder.cert_store_mut().add_cert(authority.certificate.clone());
+            added.expect("an authority");
+            builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+        }
+        let acceptor = builder.build();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("a port").port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let ends = Arc::new(AtomicBool::new(false));
+        let (counter, over) = (Arc::clone(&connections), Arc::clone(&ends));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if over.load(SeqCst) {
+                    return;
+                }
+                let (acceptor, counter) = (acceptor.clone(), Arc::clone(&counter));
+                std::thread::spawn(move || {
+                    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+                    // A client that does not like it is the test's affair.
+                    let Ok(stream) = acceptor.accept(stream) else { return };
+                    counter.fetch_add(1, SeqCst);
+                    // So is one that breaks off.
+                    let _ = serve(stream);
+                });
+            }
+        });
+        Self { port, connections, ends }
+    }
+
+    /// Connections whose handshake was done.
+    pub fn connections(&self) -> usize {
+        self.connections.load(SeqCst)
+    }
+}
+
+impl Drop for TlsOrigin {
+    fn drop(&mut self) {
+        self.ends.store(true, SeqCst);
+        // Wakes its thread.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+    }
+}
+
+fn serve(stream: SslStream<TcpStream>) -> std::io::Result<()> {
+    let name = stream.ssl().servername(NameType::HOST_NAME).unwrap_or("none").to_owned();
+    let reused = stream.ssl().session_reused();
+    let who = stream.ssl().peer_certificate().and_then(|it| {
+        let entry = it.subject_name().entries().last()?;
+        entry.data().to_string().ok()
+    });
+    let who = who.unwrap_or_else(|| "nobody".into());
+    let mut stream = BufReader::new(stream);
+    while let Some(head) = Head::read(&mut stream)? {
+        let body = match head.length()? {
+            Some(length) => read_exactly(&mut stream, length)?,
+            None if head.is_chunked() => read_chunked(&mut stream)?,
+            None => Vec::new(),
+        };
+        let text = match head.start.contains(" /big ") {
+            true => "x".repeat(10_000_000),
+            false => format!("{name} {reused} {who} {}", body.len()),
+        };
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+        stream.get_mut().write_all(answer.as_bytes())?;
+        if head.first("connection").is_some_and(|it| it.eq_ignore_ascii_case("close")) {
+            stream.get_mut().shutdown().map_err(std::io::Error::other)?;
+            return Ok(());
+        }
+    }
+    Ok(())
 }

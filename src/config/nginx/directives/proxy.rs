@@ -162,11 +162,6 @@ fn proxy_pass(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
 
 /// Whether a URL can be proxied to, as far as it is known before its variables are.
 pub(super) fn check_url(url: &str) -> Result<(), String> {
-    if url.to_ascii_lowercase().starts_with("https://") {
-        return Err(
-            "\"https://\" in \"proxy_pass\" is not supported by this version of Moongate".into()
-        );
-    }
     if url.contains('$') {
         return Ok(());
     }
