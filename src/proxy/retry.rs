@@ -191,7 +191,7 @@ async fn exchange(serving: &mut Serving<'_>, round: &mut Round, line: Line) -> R
 /// What of the request follows its head.
 async fn body_of(request: &Request, streams: bool) -> std::io::Result<Rest> {
     if streams {
-        return Ok(Rest::Client { chunked: request.content_length.get().is_none() });
+        return Ok(Rest::Client(request.content_length.get()));
     }
     if !request.conf().proxy.pass_request_body {
         return Ok(Rest::Nothing);

@@ -22,4 +22,6 @@ mod retries;
 mod startup;
 mod system_calls;
 mod tls;
+mod upstream_bodies;
+mod upstream_faults;
 mod upstream_tls;

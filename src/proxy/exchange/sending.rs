@@ -36,11 +36,9 @@ pub(in crate::proxy) enum Rest {
     Memory(Bytes),
     /// So many bytes of a file.
     File(File, u64),
-    /// What the client is still to send, in chunks of our own where `chunked`.
-    Client {
-        /// The upstream learns the end of the body by its chunks.
-        chunked: bool,
-    },
+    /// What the client is still to send: so many bytes, or where that is not known, a body in
+    /// chunks of our own.
+    Client(Option<u64>),
 }
 
 impl Sending {
@@ -78,7 +76,7 @@ impl Sending {
 
     /// Whether the client's body has not been taken to its end.
     pub fn streams(&self) -> bool {
-        self.error.is_none() && matches!(self.rest, Rest::Client { .. })
+        self.error.is_none() && matches!(self.rest, Rest::Client(_))
     }
 
     /// Whether the next chunk of the client's body is wanted: all before it is sent.
@@ -88,20 +86,25 @@ impl Sending {
 
     /// Takes a chunk of the client's body, or its end.
     pub fn push(&mut self, chunk: Option<&[u8]>) {
-        let Rest::Client { chunked } = self.rest else { return };
+        let Rest::Client(left) = &mut self.rest else { return };
         if self.at == self.out.len() {
             self.out.clear();
             self.at = 0;
         }
-        match chunk {
-            Some(bytes) if chunked => chunked::append_chunk(&mut self.out, bytes),
-            Some(bytes) => self.out.extend_from_slice(bytes),
-            None => {
-                if chunked {
-                    self.out.extend_from_slice(chunked::LAST_CHUNK);
+        match (chunk, left) {
+            (Some(bytes), None) => chunked::append_chunk(&mut self.out, bytes),
+            (Some(bytes), Some(left)) => {
+                self.out.extend_from_slice(bytes);
+                *left = left.saturating_sub(bytes.len() as u64);
+                if *left == 0 {
+                    self.rest = Rest::Nothing;
                 }
+            }
+            (None, None) => {
+                self.out.extend_from_slice(chunked::LAST_CHUNK);
                 self.rest = Rest::Nothing;
             }
+            (None, Some(_)) => self.error = Some(io::ErrorKind::UnexpectedEof.into()),
         }
     }
 

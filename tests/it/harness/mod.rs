@@ -9,6 +9,7 @@ pub mod head;
 pub mod load;
 pub mod origin;
 pub mod ports;
+pub mod raw_origin;
 pub mod server;
 pub mod tls;
 
