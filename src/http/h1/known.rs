@@ -1,0 +1,145 @@
+//! Header fields that decide about a request's framing and its connection, and those that there may
+//! be only one of.
+
+use super::fault::Fault;
+use super::request_head::{RequestHead, Span, Version};
+
+/// What `Connection` asks for; the last field that says one of them counts, as in nginx.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// `close`.
+    Close,
+    /// `keep-alive`.
+    KeepAlive,
+}
+
+/// Fields that nginx allows once (`ngx_http_process_unique_header_line`), and `Host`.
+const UNIQUE: [&[u8]; 11] = [
+    b"host",
+    b"content-length",
+    b"transfer-encoding",
+    b"expect",
+    b"authorization",
+    b"if-modified-since",
+    b"if-unmodified-since",
+    b"if-match",
+    b"if-none-match",
+    b"if-range",
+    b"content-range",
+];
+
+/// Fields that must reach whoever they frame: `Connection` cannot take them away.
+const NEVER_NOMINATED: [&[u8]; 4] =
+    [b"host", b"content-length", b"transfer-encoding", b"authorization"];
+
+/// What was noted of the fields so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    /// A bit for each of [`UNIQUE`] that has come.
+    seen: u16,
+    coding: Option<Span>,
+}
+
+impl Known {
+    /// Notes a field: its name, and its value, which is at `place`.
+    pub fn note(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        place: Span,
+        head: &mut RequestHead,
+    ) -> Result<(), Fault> {
+        let is = |it: &[u8]| name.eq_ignore_ascii_case(it);
+        match name.len() {
+            4 if is(b"host") => {
+                self.once(name).map_err(|_| Fault::TwoHosts)?;
+                head.host = Some(place);
+            }
+            10 if is(b"connection") => {
+                if nominates(value) {
+                    return Err(Fault::Nominated);
+                }
+                head.connection = asked(value).or(head.connection);
+            }
+            14 if is(b"content-length") => {
+                self.once(name)?;
+                head.content_length = Some(decimal(value).ok_or(Fault::Length)?);
+            }
+            17 if is(b"transfer-encoding") => {
+                self.once(name)?;
+                self.coding = Some(place);
+            }
+            6 if is(b"expect") => {
+                self.once(name)?;
+                head.expects_continue = value.eq_ignore_ascii_case(b"100-continue");
+            }
+            8 | 13 | 17 | 19 => self.once(name)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Refuses the second field of a name that there may be once.
+    fn once(&mut self, name: &[u8]) -> Result<(), Fault> {
+        let Some(index) = UNIQUE.iter().position(|it| name.eq_ignore_ascii_case(it)) else {
+            return Ok(());
+        };
+        let bit = 1 << index;
+        if self.seen & bit != 0 {
+            return Err(Fault::Duplicate);
+        }
+        self.seen |= bit;
+        Ok(())
+    }
+
+    /// What all fields together must be.
+    pub fn conclude(&self, input: &[u8], head: &mut RequestHead) -> Result<(), Fault> {
+        let Some(coding) = self.coding else { return Ok(()) };
+        if head.version < Version::V11 {
+            return Err(Fault::Coding10);
+        }
+        if head.content_length.is_some() {
+            return Err(Fault::TwoFramings);
+        }
+        if !input[coding.range()].eq_ignore_ascii_case(b"chunked") {
+            return Err(Fault::Coding);
+        }
+        head.chunked = true;
+        Ok(())
+    }
+}
+
+/// nginx looks for the words anywhere in the value.
+fn asked(value: &[u8]) -> Option<Connection> {
+    match value {
+        b"keep-alive" => return Some(Connection::KeepAlive),
+        b"close" => return Some(Connection::Close),
+        _ => {}
+    }
+    let has = |word: &[u8]| value.windows(word.len()).any(|it| it.eq_ignore_ascii_case(word));
+    match () {
+        () if has(b"close") => Some(Connection::Close),
+        () if has(b"keep-alive") => Some(Connection::KeepAlive),
+        () => None,
+    }
+}
+
+fn nominates(value: &[u8]) -> bool {
+    // The shortest of them is `host`, and it is none of the two words that all clients send.
+    if value.len() < 4 || matches!(value, b"keep-alive" | b"close") {
+        return false;
+    }
+    let mut names = value.split(|it| *it == b',').map(<[u8]>::trim_ascii);
+    names.any(|name| NEVER_NOMINATED.iter().any(|it| name.eq_ignore_ascii_case(it)))
+}
+
+/// 1 to 19 digits that a `i64` holds.
+fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > 19 {
+        return None;
+    }
+    let number = text.iter().try_fold(0u64, |number, byte| {
+        byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0'))
+    })?;
+    (number <= i64::MAX as u64).then_some(number)
+}

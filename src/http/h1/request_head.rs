@@ -1,0 +1,323 @@
+//! The head of a client's HTTP/1 request: a strict parser that copies nothing.
+//!
+//! nginx 1.22 is followed (`ngx_http_parse_request_line`, `ngx_http_parse_header_line`) except
+//! where two parsers could read one head differently: such a head is refused. What is stricter than
+//! nginx: no bare LF unless [`Policy::bare_lf`] says so, no control characters, no line without a
+//! colon, no fragment in the target, no version but 1.0 and 1.1.
+
+use super::fault::Fault;
+use super::known::{Connection, Known};
+use super::octets;
+use smallvec::SmallVec;
+
+/// HTTP's version as a request line says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// None is said: a line of method and target, without fields, as in HTTP/0.9.
+    V09,
+    /// `HTTP/1.0`
+    V10,
+    /// `HTTP/1.1`
+    V11,
+}
+
+/// What a head may look like.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Lines may end with LF alone.
+    pub bare_lf: bool,
+    /// Fields whose names have a `_` are kept.
+    pub underscores: bool,
+    /// The longest line, its end included, bytes.
+    pub line_bytes: usize,
+    /// The longest head, bytes.
+    pub head_bytes: usize,
+}
+
+/// A range of the bytes that were parsed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// The first byte.
+    pub start: u32,
+    /// Behind the last.
+    pub end: u32,
+}
+
+impl Span {
+    fn new(start: usize, end: usize) -> Self {
+        // A head is shorter than 4 GiB: its policy's limits are.
+        Self { start: start as u32, end: end as u32 }
+    }
+
+    /// As a range of indices.
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    /// How many bytes it has.
+    pub fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// A header field: its name, and its value without blanks around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldSpan {
+    /// The name.
+    pub name: Span,
+    /// The value.
+    pub value: Span,
+}
+
+/// Fields that need no allocation.
+const USUAL_FIELDS: usize = 20;
+
+/// A head, as places in the bytes that it was parsed from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestHead {
+    /// The request line without its end.
+    pub line: Span,
+    /// The method.
+    pub method: Span,
+    /// The target; its grammar is `http::uri`'s.
+    pub target: Span,
+    /// The version; 1.0 until the line was read.
+    pub version: Version,
+    /// The fields in their order, without those whose names are dropped.
+    pub fields: SmallVec<[FieldSpan; USUAL_FIELDS]>,
+    /// `Host`.
+    pub host: Option<Span>,
+    /// `Content-Length`.
+    pub content_length: Option<u64>,
+    /// `Transfer-Encoding: chunked`.
+    pub chunked: bool,
+    /// What `Connection` asks for.
+    pub connection: Option<Connection>,
+    /// `Expect: 100-continue`.
+    pub expects_continue: bool,
+    /// Where the head begins: empty lines before it count for nothing.
+    pub start: usize,
+    /// Bytes up to and with the last line that was accepted.
+    pub end: usize,
+}
+
+impl RequestHead {
+    fn new() -> Self {
+        Self {
+            line: Span::default(),
+            method: Span::default(),
+            target: Span::default(),
+            version: Version::V10,
+            fields: SmallVec::new(),
+            host: None,
+            content_length: None,
+            chunked: false,
+            connection: None,
+            expects_continue: false,
+            start: 0,
+            end: 0,
+        }
+    }
+}
+
+/// Which line comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Line,
+    Fields,
+    Done,
+}
+
+/// A parser of one head, which may come in any number of pieces.
+#[derive(Clone, Debug)]
+pub struct Parser {
+    policy: Policy,
+    stage: Stage,
+    /// Where the line begins that comes next.
+    at: usize,
+    /// There is no line end from `at` to here.
+    scanned: usize,
+    head: RequestHead,
+    known: Known,
+}
+
+impl Parser {
+    /// A parser that has seen nothing.
+    pub fn new(policy: Policy) -> Self {
+        let head = RequestHead::new();
+        Self { policy, stage: Stage::Line, at: 0, scanned: 0, head, known: Known::default() }
+    }
+
+    /// What was read so far: all of it once [`Self::parse`] has said so, else the lines before the
+    /// fault.
+    pub fn into_head(self) -> RequestHead {
+        self.head
+    }
+
+    /// Whether the request line was read.
+    pub fn has_line(&self) -> bool {
+        self.stage != Stage::Line
+    }
+
+    /// Reads on: `input` is all that has come of the head, what was shown before included. True
+    /// once the head is complete; more bytes may follow it.
+    ///
+    /// # Errors
+    /// It is refused. The fault is the same however the bytes were split.
+    pub fn parse(&mut self, input: &[u8]) -> Result<bool, Fault> {
+        while self.stage != Stage::Done {
+            let Some(found) = memchr::memchr(b'\n', &input[self.scanned..]) else {
+                self.scanned = input.len();
+                self.check_part(&input[self.at..])?;
+                return Ok(false);
+            };
+            let lf = self.scanned + found;
+            let line = &input[self.at..lf];
+            self.check_part(line)?;
+            self.check_length(line.len() + 1)?;
+            let (start, next) = (self.at, lf + 1);
+            let end = match line.last() {
+                Some(b'\r') => lf - 1,
+                _ if self.policy.bare_lf => lf,
+                _ => return Err(self.bad_line()),
+            };
+            self.line(input, start, end, next)?;
+            self.at = next;
+            self.scanned = next;
+            self.head.end = next;
+        }
+        Ok(true)
+    }
+
+    fn bad_line(&self) -> Fault {
+        if self.stage == Stage::Line { Fault::Request } else { Fault::Field }
+    }
+
+    /// What is to be said of a line before its end is known.
+    fn check_part(&self, part: &[u8]) -> Result<(), Fault> {
+        if self.stage == Stage::Line {
+            let method = part.iter().position(|it| !octets::is_method(*it)).unwrap_or(part.len());
+            let behind = part.get(method);
+            let is_blank = method == 0 && matches!(behind, Some(b'\r' | b'\n'));
+            if behind.is_some_and(|it| *it != b' ' && !is_blank)
+                || (method == 0 && behind == Some(&b' '))
+            {
+                return Err(Fault::Method);
+            }
+        }
+        self.check_length(part.len())
+    }
+
+    /// Whether a line may have so many bytes.
+    fn check_length(&self, length: usize) -> Result<(), Fault> {
+        let policy = &self.policy;
+        if length <= policy.line_bytes && self.at + length <= policy.head_bytes {
+            return Ok(());
+        }
+        Err(match self.stage {
+            Stage::Line => Fault::LongLine,
+            _ if self.at + policy.line_bytes <= policy.head_bytes => Fault::LongField,
+            _ => Fault::LongHead,
+        })
+    }
+
+    fn line(&mut self, input: &[u8], start: usize, end: usize, next: usize) -> Result<(), Fault> {
+        match (self.stage, start == end) {
+            (Stage::Line, true) => self.head.start = next,
+            (Stage::Line, false) => {
+                self.head.line = Span::new(start, end);
+                self.request_line(input, start, end)?;
+                let is_all = self.head.version == Version::V09;
+                self.stage = if is_all { Stage::Done } else { Stage::Fields };
+            }
+            (_, false) => self.field(input, start, end)?,
+            (_, true) => {
+                self.known.conclude(input, &mut self.head)?;
+                self.stage = Stage::Done;
+            }
+        }
+        Ok(())
+    }
+
+    /// `GET /target HTTP/1.1`; blanks between the parts may be several, as in nginx.
+    fn request_line(&mut self, input: &[u8], start: usize, end: usize) -> Result<(), Fault> {
+        let line = &input[start..end];
+        let method = memchr::memchr(b' ', line).ok_or(Fault::Method)?;
+        self.head.method = Span::new(start, start + method);
+        let target = method + blanks(&line[method..]);
+        let length = memchr::memchr(b' ', &line[target..]).unwrap_or(line.len() - target);
+        let behind = target + length;
+        let version = behind + blanks(&line[behind..]);
+        if length == 0 || octets::has_control(&line[target..behind], false) {
+            return Err(Fault::Request);
+        }
+        self.head.target = Span::new(start + target, start + behind);
+        self.head.version = match &line[version..] {
+            b"HTTP/1.1" => Version::V11,
+            b"" => Version::V09,
+            other => self::version(other)?,
+        };
+        if memchr::memchr(b'#', &line[target..behind]).is_some() {
+            return Err(Fault::Request);
+        }
+        if self.head.version == Version::V09 && &line[..method] != b"GET" {
+            return Err(Fault::Method09);
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, input: &[u8], start: usize, end: usize) -> Result<(), Fault> {
+        let line = &input[start..end];
+        let (length, kept) = octets::name(line, self.policy.underscores).ok_or(Fault::Field)?;
+        let value = &line[length + 1..];
+        let leading = blanks(value);
+        let value = &value[leading..];
+        let trailing = value.iter().rev().take_while(|it| **it == b' ').count();
+        let value = &value[..value.len() - trailing];
+        if octets::has_control(value, true) {
+            return Err(Fault::Field);
+        }
+        if !kept {
+            return Ok(());
+        }
+        let from = start + length + 1 + leading;
+        let field = FieldSpan {
+            name: Span::new(start, start + length),
+            value: Span::new(from, from + value.len()),
+        };
+        self.head.fields.push(field);
+        self.known.note(&line[..length], value, field.value, &mut self.head)
+    }
+}
+
+/// How many blanks `text` begins with.
+fn blanks(text: &[u8]) -> usize {
+    text.iter().take_while(|it| **it == b' ').count()
+}
+
+/// A version other than `HTTP/1.1`; blanks may follow it.
+fn version(text: &[u8]) -> Result<Version, Fault> {
+    let number = text.strip_prefix(b"HTTP/").ok_or(Fault::Request)?;
+    let number = number.trim_ascii_end();
+    match number {
+        b"1.1" => return Ok(Version::V11),
+        b"1.0" => return Ok(Version::V10),
+        [b'2'..=b'9', ..] => return Err(Fault::Version),
+        _ => {}
+    }
+    let dot = memchr::memchr(b'.', number).ok_or(Fault::Request)?;
+    let (major, minor) = (&number[..dot], &number[dot + 1..]);
+    let is_number = |it: &[u8]| !it.is_empty() && it.iter().all(u8::is_ascii_digit);
+    if is_number(major) && is_number(minor) && major[0] != b'0' {
+        return Err(Fault::Version);
+    }
+    Err(Fault::Request)
+}
+
+#[cfg(test)]
+mod tests;
