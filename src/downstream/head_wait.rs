@@ -1,8 +1,8 @@
 //! How long a connection may keep its worker waiting for the head of a request.
 //!
 //! A first request has its whole head within `client_header_timeout` of being accepted, a later
-//! one within that time of its first byte, however slowly the bytes drip; idle in between is
-//! `keepalive_timeout`'s, which the proxy sets. While the listener drains, an idle connection is
+//! one within that time of its first byte, however slowly the bytes drip; idle in between it is for
+//! `keepalive_timeout` at most. While the listener drains, an idle connection is
 //! given a moment in which a request already under way may still arrive, and is then closed.
 
 use crate::clock;
@@ -70,11 +70,18 @@ impl HeadWait {
         }
     }
 
-    /// A response is complete: waits for the next request.
-    pub fn begin(&self) {
+    /// A response is complete: waits for the next request, for `keepalive_timeout` at most where
+    /// that is not somebody else's.
+    pub fn begin(&self, keepalive_timeout_ms: Option<u64>) {
         let requests = self.connection.requests.get();
         let since = clock::monotonic();
-        self.state.set(State { requests, since, until: None, begun: false });
+        let until = keepalive_timeout_ms.map(|it| since.plus_ms(it));
+        self.state.set(State { requests, since, until, begun: false });
+    }
+
+    /// Whether a byte of the head has come.
+    pub fn has_begun(&self) -> bool {
+        self.state.get().begun
     }
 
     /// Whether what is read belongs to a head.
@@ -87,8 +94,8 @@ impl HeadWait {
         let mut state = self.state.get();
         if !state.begun {
             state.begun = true;
-            if state.until.is_none() && self.timeout_ms > 0 {
-                state.until = Some(now.plus_ms(self.timeout_ms));
+            if state.requests > 0 {
+                state.until = (self.timeout_ms > 0).then(|| now.plus_ms(self.timeout_ms));
             }
             self.state.set(state);
         }
@@ -105,13 +112,17 @@ impl HeadWait {
             return Verdict::Close;
         }
         if state.until.is_some_and(|until| now >= until) {
-            return Verdict::TimedOut;
+            let is_idle = state.requests > 0 && !state.begun;
+            return if is_idle { Verdict::Close } else { Verdict::TimedOut };
         }
         let Some(draining) = self.draining.get().filter(|_| !state.begun) else {
             return Verdict::Wait(state.until);
         };
         let close = draining.max(state.since).plus_ms(LINGER_MS);
-        if now >= close { Verdict::Close } else { Verdict::Wait(Some(close)) }
+        if now >= close {
+            return Verdict::Close;
+        }
+        Verdict::Wait(Some(state.until.map_or(close, |until| until.min(close))))
     }
 
     /// Who is to be woken when the verdict changes.
@@ -177,11 +188,26 @@ mod tests {
         let wait = HeadWait::new(connection.clone(), 1000);
         connection.requests.set(1);
         assert_eq!(wait.verdict(ms(5000)), Verdict::NotWaiting);
-        wait.begin();
+        wait.begin(None);
         assert_eq!(wait.verdict(ms(70_000)), Verdict::Wait(None));
         assert!(wait.arrived(ms(70_000)));
         assert_eq!(wait.verdict(ms(70_999)), Verdict::Wait(Some(ms(71_000))));
         assert_eq!(wait.verdict(ms(71_000)), Verdict::TimedOut);
+    }
+
+    #[test]
+    fn an_idle_connection_closes_after_its_keepalive_timeout() {
+        clock::testing::freeze(0);
+        let now = clock::monotonic();
+        let connection = fixture::connection(now);
+        let wait = HeadWait::new(connection.clone(), 1000);
+        connection.requests.set(1);
+        wait.begin(Some(5000));
+        assert_eq!(wait.verdict(now), Verdict::Wait(Some(now.plus_ms(5000))));
+        assert_eq!(wait.verdict(now.plus_ms(5000)), Verdict::Close);
+        assert!(wait.arrived(now.plus_ms(4999)));
+        assert_eq!(wait.verdict(now.plus_ms(5998)), Verdict::Wait(Some(now.plus_ms(5999))));
+        assert_eq!(wait.verdict(now.plus_ms(5999)), Verdict::TimedOut);
     }
 
     #[test]
@@ -198,7 +224,7 @@ mod tests {
         assert_eq!(wait.idle_since(), None, "it was never answered");
         connection.requests.set(1);
         assert_eq!(wait.idle_since(), None, "it is being answered");
-        wait.begin();
+        wait.begin(None);
         let since = wait.idle_since().unwrap();
         wait.evict();
         assert_eq!((wait.verdict(since), wait.idle_since()), (Verdict::Close, None));

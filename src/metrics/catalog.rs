@@ -148,6 +148,8 @@ macro_rules! catalog {
 }
 
 catalog! {
+    requests_refused: IntCounterVec = "moongate_requests_refused_total" ["reason"]
+        "Requests whose head was refused, by what is wrong with it.";
     requests_in_flight: ShardedGauge = "moongate_requests_in_flight" []
         "Requests that are being served.";
     connections_accepted: ShardedCounter = "moongate_connections_accepted_total" []

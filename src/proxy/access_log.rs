@@ -19,7 +19,6 @@ use std::rc::Rc;
 pub(super) fn finish(worker: &WorkerState, vm: &Vm, request: &Rc<Request>) {
     // No status was ever decided: the client went away first.
     phases::log_as(request, 499);
-    request.bytes_sent.set(request.bytes_sent.get() + request.body_bytes_sent.get());
     if let Some(chunk) = request.conf().lua.log {
         // Its error was logged; the response is gone.
         let _ = filters::run_sync(vm, request, chunk, Phase::Log);

@@ -3,12 +3,15 @@
 
 use super::security;
 use crate::clock;
+use crate::http::h1::fault::Fault;
+use crate::http::h1::request_head::{self, RequestHead, Span};
 use crate::http::headers::Headers;
 use crate::http::host;
 use crate::http::method;
 use crate::http::uri;
 use crate::log::Level;
-use crate::request::{Connection, Parts, Request, Version, decimal};
+use crate::metrics;
+use crate::request::{Connection, Parts, Request, Version};
 use crate::snapshot::{Listener, Snapshot};
 use bytes::Bytes;
 use pingora::proxy::Session;
@@ -28,37 +31,47 @@ struct Head {
     target: Bytes,
     version: Version,
     headers: Headers,
+    host: Option<Bytes>,
     length: u64,
     raw: Option<Bytes>,
+    fault: Option<Fault>,
 }
 
-/// Why a head is refused.
-struct Refusal {
-    status: u16,
-    reason: &'static str,
-}
-
-/// Makes a request of what the client sent.
+/// Makes a request of what the client sent over HTTP/2.
 pub(super) fn admit(
     session: &Session,
     snapshot: &Arc<Snapshot>,
     connection: Rc<Connection>,
 ) -> Admitted {
+    accept(from_fields(session.req_header()), snapshot, connection)
+}
+
+/// Makes a request of a head of HTTP/1: `parsed` are places in `raw`. A head that was refused as it
+/// was read becomes a request too, for the log and for an error page, as far as it was understood.
+pub(super) fn admit_h1(
+    parsed: &RequestHead,
+    raw: &Bytes,
+    fault: Option<Fault>,
+    snapshot: &Arc<Snapshot>,
+    connection: Rc<Connection>,
+) -> Admitted {
+    accept(from_spans(parsed, raw, fault), snapshot, connection)
+}
+
+fn accept(mut head: Head, snapshot: &Arc<Snapshot>, connection: Rc<Connection>) -> Admitted {
     let listener = snapshot.listener(&connection.listener);
     let server = listener.map_or(0, |it| it.names.default);
-    let conf = &snapshot.server(server).conf;
-    let mut head = read_head(session, conf.underscores_in_headers);
-    let mut refusal = check_framing(&head).err();
-    let target = match uri::parse(&head.target, conf.merge_slashes) {
-        Ok(target) => Some(target),
-        Err(_) => {
-            refusal = refusal.or(refuse(400, "client sent invalid request"));
-            None
-        }
-    };
-    let named = named_host(&head, target.as_ref().and_then(|it| it.host.clone()));
-    let host = named.unwrap_or_else(|reason| {
-        refusal = refusal.take().or(Some(reason));
+    let merges = snapshot.server(server).conf.merge_slashes;
+    let is_line_bad = head.fault.is_some_and(Fault::is_of_line);
+    let target = if is_line_bad { None } else { uri::parse(&head.target, merges).ok() };
+    let never_came = head.fault.is_some_and(Fault::is_end);
+    if target.is_none() && !is_line_bad && !never_came {
+        head.fault = Some(Fault::Request);
+        head.length = 0;
+    }
+    let of_target = target.as_ref().and_then(|it| it.host.clone());
+    let host = named_host(&head, of_target).unwrap_or_else(|fault| {
+        head.fault.get_or_insert(fault);
         Bytes::new()
     });
     let (server, captures) = route(listener, server, &host);
@@ -66,6 +79,7 @@ pub(super) fn admit(
         Some(it) => (it.path, it.args, it.unparsed),
         None => (Bytes::new(), None, head.target.clone()),
     };
+    let fault = head.fault;
     let request = Request::new(Parts {
         snapshot: snapshot.clone(),
         connection,
@@ -77,7 +91,7 @@ pub(super) fn admit(
         uri,
         args,
         host: host.clone(),
-        headers: std::mem::take(&mut head.headers),
+        headers: head.headers,
         head_length: head.length,
         server,
         is_fake: false,
@@ -86,16 +100,25 @@ pub(super) fn admit(
     if let Some(regex) = captures {
         request.match_regex(regex, host);
     }
-    let refusal = refusal.map(|it| {
-        request.log(Level::Info, format_args!("{}", it.reason));
-        it.status
+    let refusal = fault.map(|fault| {
+        metrics::catalog().requests_refused.with_label_values(&[fault.label()]).inc();
+        request.log(Level::Info, format_args!("{fault}"));
+        fault.status()
     });
     let refusal = refusal.or_else(|| security::refuse(&request));
-    Admitted { request, refusal }
+    let refusal = refusal.or_else(|| not_allowed(&request));
+    Admitted { refusal: refusal, request }
 }
 
-fn refuse(status: u16, reason: &'static str) -> Option<Refusal> {
-    Some(Refusal { status, reason })
+/// Methods that nginx answers with 405 wherever they are sent to.
+fn not_allowed(request: &Request) -> Option<u16> {
+    let name = match &*request.original_method {
+        b"TRACE" => "TRACE",
+        b"CONNECT" => "CONNECT",
+        _ => return None,
+    };
+    request.log(Level::Info, format_args!("client sent {name} method"));
+    Some(405)
 }
 
 fn route<'a>(
@@ -106,58 +129,32 @@ fn route<'a>(
     listener.map_or((default, None), |it| it.names.find(host))
 }
 
-fn read_head(session: &Session, underscores: bool) -> Head {
-    let parsed = session.req_header();
-    let version = match parsed.version {
-        http::Version::HTTP_2 => Version::Http2,
-        http::Version::HTTP_10 => Version::Http10,
-        _ => Version::Http11,
-    };
-    match session.as_http1() {
-        Some(h1) => from_raw(h1.get_headers_raw_bytes(), version, underscores),
-        None => from_fields(parsed, version),
+/// HTTP/1: slices of the bytes that were read, so that order and spelling stay what they were.
+fn from_spans(parsed: &RequestHead, raw: &Bytes, fault: Option<Fault>) -> Head {
+    let slice = |span: Span| if span.is_empty() { Bytes::new() } else { raw.slice(span.range()) };
+    let mut headers = Headers::with_capacity(parsed.fields.len());
+    for field in &parsed.fields {
+        headers.append(slice(field.name), slice(field.value));
     }
-}
-
-/// HTTP/1: the bytes of the head, so that order and spelling stay what they were.
-fn from_raw(raw: Bytes, version: Version, underscores: bool) -> Head {
-    let length = raw.len() as u64;
-    let start = raw.iter().position(|it| !matches!(it, b'\r' | b'\n')).unwrap_or(0);
-    let mut lines = raw[start..].split(|it| *it == b'\n').map(strip_cr);
-    let line = raw.slice_ref(lines.next().unwrap_or_default());
-    let mut parts = line.splitn(2, |it| *it == b' ');
-    let method = raw.slice_ref(parts.next().unwrap_or_default());
-    let rest = parts.next().unwrap_or_default();
-    let end = rest.iter().rposition(|it| *it == b' ').unwrap_or(rest.len());
-    let target = raw.slice_ref(&rest[..end]);
-    let mut headers = Headers::with_capacity(16);
-    for field in lines.take_while(|it| !it.is_empty()) {
-        let Some(colon) = field.iter().position(|it| *it == b':') else { continue };
-        let (name, value) = (&field[..colon], field[colon + 1..].trim_ascii());
-        if is_valid_name(name, underscores) {
-            headers.append(raw.slice_ref(name), slice_of(&raw, value));
-        }
+    Head {
+        line: slice(parsed.line),
+        method: slice(parsed.method),
+        target: slice(parsed.target),
+        version: match parsed.version {
+            request_head::Version::V09 => Version::Http09,
+            request_head::Version::V10 => Version::Http10,
+            request_head::Version::V11 => Version::Http11,
+        },
+        headers,
+        host: parsed.host.map(slice),
+        length: parsed.end as u64,
+        raw: Some(raw.slice(parsed.start.min(parsed.end)..parsed.end)),
+        fault,
     }
-    Head { line, method, target, version, headers, length, raw: Some(raw.slice(start..)) }
-}
-
-/// An empty value may lie outside of the buffer.
-fn slice_of(raw: &Bytes, value: &[u8]) -> Bytes {
-    if value.is_empty() { Bytes::new() } else { raw.slice_ref(value) }
-}
-
-/// nginx drops names with other characters (`ignore_invalid_headers`), and `_` unless told.
-fn is_valid_name(name: &[u8], underscores: bool) -> bool {
-    let valid = |it: &u8| it.is_ascii_alphanumeric() || *it == b'-' || (underscores && *it == b'_');
-    !name.is_empty() && name.iter().all(valid)
-}
-
-fn strip_cr(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// HTTP/2: pseudo header fields make the line; `:authority` stands for `Host`.
-fn from_fields(parsed: &pingora::http::RequestHeader, version: Version) -> Head {
+fn from_fields(parsed: &pingora::http::RequestHeader) -> Head {
     let method = Bytes::copy_from_slice(parsed.method.as_str().as_bytes());
     let target = Bytes::copy_from_slice(parsed.raw_path());
     let line = Bytes::from([&method, &b" "[..], &target, b" ", b"HTTP/2.0"].concat());
@@ -182,91 +179,56 @@ fn from_fields(parsed: &pingora::http::RequestHeader, version: Version) -> Head 
     }
     let length = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
     let length = (length + line.len() + 4) as u64;
-    Head { line, method, target, version, headers, length, raw: None }
+    let host = headers.get(b"host").cloned();
+    let fault = fault_of_fields(&method, &headers);
+    let version = Version::Http2;
+    Head { line, method, target, version, headers, host, length, raw: None, fault }
 }
 
-/// nginx's `large_client_header_buffers 4 8k`: no line longer than a buffer, all in four of them.
-fn check_size(head: &Head) -> Result<(), Refusal> {
-    const LINE: usize = 8 << 10;
-    if head.line.len() + 2 > LINE {
-        return Err(Refusal { status: 414, reason: "client sent too long URI" });
+/// The framing is HTTP/2's own; what is said twice is refused as in HTTP/1.
+fn fault_of_fields(method: &[u8], headers: &Headers) -> Option<Fault> {
+    let is_twice = |name: &[u8]| headers.all(name).nth(1).is_some();
+    if !method::is_valid(method) {
+        return Some(Fault::Method);
     }
-    let too_long = |(name, value): (&Bytes, &Bytes)| name.len() + value.len() + 4 > LINE;
-    if head.length > 4 * LINE as u64 || head.headers.iter().any(too_long) {
-        return Err(Refusal { status: 494, reason: "client sent too long header line" });
+    if is_twice(b"host") {
+        return Some(Fault::TwoHosts);
     }
-    Ok(())
-}
-
-/// The framing that nginx refuses, and both lengths at once, which it refuses too.
-fn check_framing(head: &Head) -> Result<(), Refusal> {
-    check_size(head)?;
-    if !method::is_valid(&head.method) {
-        return Err(Refusal { status: 400, reason: "client sent invalid method" });
-    }
-    let headers = &head.headers;
-    if headers.all(b"content-length").count() > 1 {
-        return Err(Refusal { status: 400, reason: "client sent duplicate header line" });
-    }
-    if let Some(length) = headers.get(b"content-length")
-        && decimal(length).is_none()
-    {
-        let reason = "client sent invalid \"Content-Length\" header";
-        return Err(Refusal { status: 400, reason });
-    }
-    let Some(coding) = headers.get(b"transfer-encoding") else { return Ok(()) };
-    if head.version < Version::Http11 {
-        let reason = "client sent HTTP/1.0 request with \"Transfer-Encoding\" header";
-        return Err(Refusal { status: 400, reason });
-    }
-    if headers.contains(b"content-length") {
-        let reason = "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the \
-                      same time";
-        return Err(Refusal { status: 400, reason });
-    }
-    if !coding.eq_ignore_ascii_case(b"chunked") {
-        let reason = "client sent unknown \"Transfer-Encoding\"";
-        return Err(Refusal { status: 501, reason });
-    }
-    Ok(())
+    is_twice(b"content-length").then_some(Fault::Duplicate)
 }
 
 /// The host of the absolute form, else of `Host`; empty where HTTP/1.0 has none.
-fn named_host(head: &Head, of_target: Option<Bytes>) -> Result<Bytes, Refusal> {
-    let mut fields = head.headers.all(b"host");
-    let (first, second) = (fields.next(), fields.next());
-    if second.is_some() {
-        return Err(Refusal { status: 400, reason: "client sent duplicate host header" });
+fn named_host(head: &Head, of_target: Option<Bytes>) -> Result<Bytes, Fault> {
+    if head.host.is_none() && head.version >= Version::Http11 && head.fault.is_none() {
+        return Err(Fault::NoHost);
     }
-    if first.is_none() && head.version >= Version::Http11 && of_target.is_none() {
-        let reason = "client sent HTTP/1.1 request without \"Host\" header";
-        return Err(Refusal { status: 400, reason });
-    }
-    let Some(named) = of_target.as_ref().or(first) else { return Ok(Bytes::new()) };
-    match host::normalise(named) {
-        Some(host) => Ok(Bytes::copy_from_slice(&host)),
-        None => Err(Refusal { status: 400, reason: "client sent invalid host header" }),
+    let named = head.host.as_ref().map(|it| host::strict(it).ok_or(Fault::Host)).transpose()?;
+    let Some(target) = of_target else { return Ok(named.unwrap_or_default()) };
+    let target = host::strict(&target).ok_or(Fault::Host)?;
+    match named {
+        Some(named) if named != target => Err(Fault::OtherHost),
+        _ => Ok(target),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::h1::request_head::{Parser, Policy};
+
+    const POLICY: Policy =
+        Policy { bare_lf: false, underscores: false, line_bytes: 1024, head_bytes: 4096 };
 
     fn head(text: &str) -> Head {
-        from_raw(Bytes::copy_from_slice(text.as_bytes()), Version::Http11, false)
-    }
-
-    fn refusal(text: &str) -> Option<u16> {
-        let head = head(text);
-        let of_host = named_host(&head, None).err();
-        check_framing(&head).err().or(of_host).map(|it| it.status)
+        let mut parser = Parser::new(POLICY);
+        let fault = parser.parse(text.as_bytes()).err();
+        from_spans(&parser.into_head(), &Bytes::copy_from_slice(text.as_bytes()), fault)
     }
 
     #[test]
     fn a_head_keeps_order_and_spelling() {
         let head = head(
-            "\r\nGET /a%20b?x HTTP/1.1\r\nhOst: A\r\nX-B:  1 \r\nbad name: 2\r\n\
+            "\r\nGET /a%20b?x HTTP/1.1\r\nhOst: A\r\nX-B:  1 \r\nbad@name: 2\r\n\
                          a_b: 3\r\nX-Empty:\r\n\r\n",
         );
         assert_eq!(&*head.line, b"GET /a%20b?x HTTP/1.1");
@@ -277,20 +239,31 @@ mod tests {
             .map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii()))
             .collect();
         assert_eq!(fields, ["hOst=A", "X-B=1", "X-Empty="]);
+        assert!(head.raw.unwrap().starts_with(b"GET "));
     }
 
     #[test]
-    fn ambiguous_heads_are_refused() {
-        let post = |fields: &str| refusal(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
-        assert_eq!(post("Content-Length: 3\r\n"), None);
-        assert_eq!(post("Content-Length: 3\r\nContent-Length: 3\r\n"), Some(400));
-        assert_eq!(post("Content-Length: +3\r\n"), Some(400));
-        assert_eq!(post("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"), Some(400));
-        assert_eq!(post("Transfer-Encoding: gzip\r\n"), Some(501));
-        assert_eq!(post("Transfer-Encoding: Chunked\r\n"), None);
-        assert_eq!(refusal("GET / HTTP/1.1\r\n\r\n"), Some(400));
-        assert_eq!(refusal("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"), Some(400));
-        assert_eq!(refusal("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"), Some(400));
-        assert_eq!(refusal("get / HTTP/1.1\r\nHost: a\r\n\r\n"), Some(400));
+    fn a_refused_head_tells_what_came_before_the_fault() {
+        let head = head("GET /x HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n");
+        assert_eq!((head.fault, &*head.line), (Some(Fault::Field), &b"GET /x HTTP/1.1"[..]));
+        assert_eq!((head.host.as_deref(), head.length), (Some(&b"a"[..]), 26));
+    }
+
+    #[test]
+    fn hosts_agree_or_are_refused() {
+        let host = |fields: &str, target: Option<&'static str>| {
+            let head = head(&format!("GET / HTTP/1.1\r\n{fields}\r\n"));
+            named_host(&head, target.map(|it| Bytes::from_static(it.as_bytes())))
+                .map(|it| String::from_utf8_lossy(&it).into_owned())
+        };
+        assert_eq!(host("Host: A:80\r\n", None).as_deref(), Ok("a"));
+        assert_eq!(host("Host: a\r\n", Some("A")).as_deref(), Ok("a"));
+        assert_eq!(host("Host: a\r\n", Some("b")), Err(Fault::OtherHost));
+        assert_eq!(host("", None), Err(Fault::NoHost));
+        assert_eq!(host("", Some("a")), Err(Fault::NoHost));
+        for bad in ["a,b", "u@a", "a/b", "a:x", "a:", "", "a b"] {
+            let want = if bad == "a:" { Ok("a".to_owned()) } else { Err(Fault::Host) };
+            assert_eq!(host(&format!("Host: {bad}\r\n"), None), want, "{bad:?}");
+        }
     }
 }

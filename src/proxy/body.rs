@@ -2,6 +2,10 @@
 //! `client_body_buffer_size`.
 
 use super::error::{Error, Result};
+use super::session::{CONTINUE, Side};
+use crate::clock;
+use crate::clock::Tick;
+use crate::downstream::{Alarm, BodyFault};
 use crate::log::Level;
 use crate::request::body::{Body, BodyFile};
 use crate::request::{Request, Version};
@@ -10,13 +14,12 @@ use pingora::ErrorType;
 use pingora::proxy::Session;
 use std::fs::OpenOptions;
 use std::future::poll_fn;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 /// How reading a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,40 +57,46 @@ pub(super) enum Begun {
 pub(super) struct Reader {
     /// Bytes that were passed on.
     streamed: u64,
-    continued: bool,
+    /// The client was told to go on.
+    pub(super) continued: bool,
     over: bool,
+    /// When pingora's client has been silent for too long, and what wakes us then.
+    until: Option<Tick>,
+    alarm: Alarm,
 }
 
 static FILES: AtomicU64 = AtomicU64::new(0);
 
 impl Reader {
     /// Reads the body, unless somebody has read, set or discarded it.
-    pub async fn read(&mut self, session: &mut Session, request: &Request) -> Result<Read> {
+    pub async fn read(&mut self, side: &mut Side<'_>, request: &Request) -> Result<Read> {
         if request.body.borrow().is_read() {
+            return Ok(Read::Done);
+        }
+        if side.is_body_over() {
+            self.over = true;
+            *request.body.borrow_mut() = Body::Memory(Bytes::new());
             return Ok(Read::Done);
         }
         let conf = request.conf().clone();
         let limit = conf.client_max_body_size.unwrap_or(u64::MAX);
         if request.content_length.get().is_some_and(|it| it > limit) {
-            return Ok(self.too_large(request));
+            note_too_large(request);
+            return Ok(Read::Refused(413));
         }
-        if session.downstream_session.is_body_empty() {
-            self.over = true;
-            *request.body.borrow_mut() = Body::Memory(Bytes::new());
-            return Ok(Read::Done);
-        }
-        self.say_continue(session, request).await?;
+        poll_fn(|cx| self.poll_continue(cx, side, request)).await?;
         let mut sink = Sink::Memory(BytesMut::new());
         let mut length = 0u64;
         loop {
-            let chunk = match self.chunk(session, conf.client_body_timeout_ms).await {
+            let chunk = match poll_fn(|cx| self.poll_chunk(cx, side, request)).await {
                 Ok(chunk) => chunk,
                 Err(error) => return refused(request, error),
             };
             let Some(chunk) = chunk else { break };
             length += chunk.len() as u64;
             if length > limit {
-                return Ok(self.too_large(request));
+                note_too_large(request);
+                return Ok(Read::Refused(413));
             }
             let room = conf.client_body_buffer_size;
             if let Err(error) = sink.push(&chunk, room, &conf.client_body_temp_path) {
@@ -99,7 +108,6 @@ impl Reader {
                 return Ok(Read::Refused(500));
             }
         }
-        self.over = true;
         *request.body.borrow_mut() = sink.finish(length);
         Ok(Read::Done)
     }
@@ -108,32 +116,32 @@ impl Reader {
     ///
     /// # Errors
     /// The client broke off.
-    pub async fn stream(&mut self, session: &mut Session, request: &Request) -> Result<Streamed> {
-        let conf = request.conf().clone();
-        let limit = conf.client_max_body_size.unwrap_or(u64::MAX);
-        self.say_continue(session, request).await?;
-        let chunk = match self.chunk(session, conf.client_body_timeout_ms).await {
+    pub fn poll_stream(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: &mut Side<'_>,
+        request: &Request,
+    ) -> Poll<Result<Streamed>> {
+        ready!(self.poll_continue(cx, side, request))?;
+        let chunk = match ready!(self.poll_chunk(cx, side, request)) {
             Ok(chunk) => chunk,
             Err(error) => {
-                let Read::Refused(status) = refused(request, error)? else {
-                    return Ok(Streamed::End);
-                };
-                return Ok(Streamed::Refused(status));
+                return Poll::Ready(refused(request, error).map(|read| match read {
+                    Read::Refused(status) => Streamed::Refused(status),
+                    Read::Done => Streamed::End,
+                }));
             }
         };
         let Some(chunk) = chunk else {
-            self.over = true;
             *request.body.borrow_mut() = Body::Discarded;
-            return Ok(Streamed::End);
+            return Poll::Ready(Ok(Streamed::End));
         };
         self.streamed += chunk.len() as u64;
-        if self.streamed > limit {
-            let Read::Refused(status) = self.too_large(request) else {
-                return Ok(Streamed::End);
-            };
-            return Ok(Streamed::Refused(status));
+        if self.streamed > request.conf().client_max_body_size.unwrap_or(u64::MAX) {
+            note_too_large(request);
+            return Poll::Ready(Ok(Streamed::Refused(413)));
         }
-        Ok(Streamed::Chunk(chunk))
+        Poll::Ready(Ok(Streamed::Chunk(chunk)))
     }
 
     /// Takes what has come of a body that is to be passed on as it comes. Where that is all of it,
@@ -141,15 +149,12 @@ impl Reader {
     ///
     /// # Errors
     /// The client broke off.
-    pub async fn begin(&mut self, session: &mut Session, request: &Request) -> Result<Begun> {
+    pub async fn begin(&mut self, side: &mut Side<'_>, request: &Request) -> Result<Begun> {
         let room = request.conf().client_body_buffer_size;
         let mut taken = BytesMut::new();
         while taken.len() <= room {
-            let next = {
-                let mut next = pin!(self.stream(session, request));
-                poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await
-            };
-            match next {
+            let next = poll_fn(|cx| Poll::Ready(self.poll_stream(cx, side, request)));
+            match next.await {
                 Poll::Pending => break,
                 Poll::Ready(next) => match next? {
                     Streamed::Chunk(chunk) => taken.extend_from_slice(&chunk),
@@ -165,46 +170,130 @@ impl Reader {
     }
 
     /// Reads and drops what is left.
-    pub async fn discard(&mut self, session: &mut Session, request: &Request) -> Result<()> {
-        if !self.over {
-            let timeout_ms = request.conf().client_body_timeout_ms;
-            while self.chunk(session, timeout_ms).await?.is_some() {}
-            self.over = true;
+    pub async fn discard(&mut self, side: &mut Side<'_>, request: &Request) -> Result<()> {
+        while !self.over {
+            poll_fn(|cx| self.poll_chunk(cx, side, request)).await?;
         }
         *request.body.borrow_mut() = Body::Discarded;
         Ok(())
     }
 
-    async fn chunk(&mut self, session: &mut Session, timeout_ms: u64) -> Result<Option<Bytes>> {
-        let timeout = Duration::from_millis(timeout_ms);
-        match tokio::time::timeout(timeout, session.downstream_session.read_request_body()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(error)) if *error.etype() == ErrorType::Custom(INVALID_CHUNK) => {
-                Err(Error::BodyInvalid)
+    /// The next part of the body, `None` at its end.
+    pub fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: &mut Side<'_>,
+        request: &Request,
+    ) -> Poll<Result<Option<Bytes>>> {
+        if self.over {
+            return Poll::Ready(Ok(None));
+        }
+        let timeout_ms = request.conf().client_body_timeout_ms;
+        let chunk = match side {
+            Side::H1 { wire, .. } => {
+                let chunk = ready!(wire.poll_body(cx, timeout_ms));
+                request.body_bytes_read.set(wire.received());
+                chunk?
             }
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(Error::BodyTimedOut),
-        }
+            Side::Pingora(session) => {
+                let chunk = ready!(self.poll_pingora(cx, session, timeout_ms))?;
+                let count = chunk.as_ref().map_or(0, Bytes::len) as u64;
+                request.body_bytes_read.set(request.body_bytes_read.get() + count);
+                chunk
+            }
+        };
+        self.over = chunk.is_none();
+        Poll::Ready(Ok(chunk))
     }
 
-    async fn say_continue(&mut self, session: &mut Session, request: &Request) -> Result<()> {
-        let expects = request
-            .headers
-            .borrow()
-            .get(b"expect")
-            .is_some_and(|it| it.eq_ignore_ascii_case(b"100-continue"));
-        // HTTP/1.0 knows no interim answers.
-        if expects && !self.continued && request.version >= Version::Http11 {
+    fn poll_pingora(
+        &mut self,
+        cx: &mut Context<'_>,
+        session: &mut Session,
+        timeout_ms: u64,
+    ) -> Poll<Result<Option<Bytes>>> {
+        // What it has read of a frame stays in its session when the future is dropped.
+        let read = pin!(session.downstream_session.read_request_body()).poll(cx);
+        if read.is_pending() {
+            let now = clock::monotonic();
+            let until = *self.until.get_or_insert_with(|| now.plus_ms(timeout_ms));
+            ready!(self.alarm.poll_until(cx, until));
+            return Poll::Ready(Err(Error::BodyTimedOut));
+        }
+        self.until = None;
+        read.map_err(|error| match error.etype() {
+            ErrorType::Custom(INVALID_CHUNK) => Error::BodyInvalid,
+            _ => error.into(),
+        })
+    }
+
+    /// Whether the client waits to be told that its body is wanted. HTTP/1.0 knows no interim
+    /// answers.
+    pub fn expects_continue(&self, request: &Request) -> bool {
+        !self.continued
+            && request.version >= Version::Http11
+            && request
+                .headers
+                .borrow()
+                .get(b"expect")
+                .is_some_and(|it| it.eq_ignore_ascii_case(b"100-continue"))
+    }
+
+    /// Tells the client to go on, if it waits for that.
+    pub fn poll_continue(
+        &mut self,
+        cx: &mut Context<'_>,
+        side: &mut Side<'_>,
+        request: &Request,
+    ) -> Poll<Result<()>> {
+        if self.over {
+            return Poll::Ready(Ok(()));
+        }
+        if self.expects_continue(request) {
+            match side {
+                Side::H1 { wire, .. } => wire.end().extend_from_slice(CONTINUE),
+                Side::Pingora(session) => {
+                    ready!(pin!(session.downstream_session.write_continue_response()).poll(cx))?;
+                }
+            }
             self.continued = true;
-            session.downstream_session.write_continue_response().await?;
         }
-        Ok(())
+        match side {
+            Side::H1 { wire, .. } if self.continued => wire.poll_flush(cx).map_err(Error::from),
+            _ => Poll::Ready(Ok(())),
+        }
     }
+}
 
-    fn too_large(&self, request: &Request) -> Read {
-        request.log(Level::Error, format_args!("client intended to send too large body"));
-        Read::Refused(413)
+impl Side<'_> {
+    fn is_body_over(&mut self) -> bool {
+        match self {
+            Self::H1 { wire, .. } => wire.is_body_over(),
+            Self::Pingora(session) => session.downstream_session.is_body_empty(),
+        }
     }
+}
+
+impl From<BodyFault> for Error {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::TimedOut => Self::BodyTimedOut,
+            BodyFault::Chunk(_) => Self::BodyInvalid,
+            BodyFault::Left(error) => Self::Io(error),
+        }
+    }
+}
+
+/// A client that takes nothing, or has gone, is told of where nginx does.
+pub(super) fn note_write_fault(request: &Request, error: &io::Error) {
+    if error.kind() == ErrorKind::TimedOut {
+        let text = "client timed out (110: Connection timed out) while sending to client";
+        request.log(Level::Info, format_args!("{text}"));
+    }
+}
+
+fn note_too_large(request: &Request) {
+    request.log(Level::Error, format_args!("client intended to send too large body"));
 }
 
 /// What a body that does not come to its end makes of the request.

@@ -2,7 +2,6 @@
 
 use super::access_log;
 use super::admission;
-use super::body::Reader;
 use super::error;
 use super::phases;
 use super::session::Client;
@@ -55,7 +54,7 @@ impl Gateway {
         let worker = Rc::clone(&self.worker);
         let admitted = admission::admit(session, &generation.snapshot, connection);
         context.request = Some(SendWrapper::new((admitted.request.clone(), generation.clone())));
-        let client = Client::new(session, Reader::default());
+        let client = Client::pingora(session, &admitted.request);
         Some(SendWrapper::new(phases::serve(client, worker, generation, admitted)))
     }
 }

@@ -3,11 +3,12 @@
 
 use super::error::Result;
 use crate::clock;
+use crate::http::h1::octets;
+use crate::http::number;
 use crate::http::status;
-use crate::request::{Request, Version};
+use crate::request::{Request, ResponseHead, Version};
 use bytes::Bytes;
-use pingora::http::{IntoCaseHeaderName, ResponseHeader};
-use pingora::proxy::Session;
+use pingora::http::ResponseHeader as PingoraHead;
 
 /// Whether a body follows the head.
 pub(super) fn has_body(request: &Request) -> bool {
@@ -49,93 +50,109 @@ pub(super) fn close_after(request: &Request, code: u16) {
     }
 }
 
-/// The head for pingora's session, and its length in bytes.
-pub(super) fn build(request: &Request, session: &mut Session) -> Result<(ResponseHeader, u64)> {
-    let wants_keepalive = session.downstream_session.get_keepalive().is_some();
+/// Appends the head of an HTTP/1 response, its fields in nginx's order. HTTP/0.9 has no head.
+pub(super) fn write(request: &Request, wants_keepalive: bool, out: &mut Vec<u8>) {
     settle(request, wants_keepalive);
-    let conf = request.conf().clone();
+    if request.version == Version::Http09 {
+        return;
+    }
     let response = request.response.borrow();
-    let closes = response.closes == Some(true);
-    let seconds = conf.keepalive_timeout_ms.div_ceil(1000).max(1);
-    session.downstream_session.set_keepalive((!closes).then_some(seconds));
-    let mut writer = Writer::new(response.status, response.headers.len() + 8)?;
-    let reason = response.reason.clone().unwrap_or_else(|| reason_of(response.status));
-    let reason = String::from_utf8_lossy(&reason);
-    writer.head.set_reason_phrase(Some(&reason))?;
-    writer.length += reason.len() as u64;
+    status_line(&response, out);
+    fields(request, &response, |name, value| {
+        if is_field(name, value) {
+            out.extend_from_slice(name);
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
+        }
+    });
+    out.extend_from_slice(b"\r\n");
+}
+
+/// nginx answers every version with this one.
+fn status_line(response: &ResponseHead, out: &mut Vec<u8>) {
+    if response.status == 200 && response.reason.is_none() {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    number::three_digits_into(out, response.status);
+    out.push(b' ');
+    match &response.reason {
+        Some(reason) if !octets::has_control(reason, true) => out.extend_from_slice(reason),
+        _ => out.extend_from_slice(status::reason(response.status).as_bytes()),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Names come from nginx's rules, from a script or from an upstream; what is no header field cannot
+/// be sent, and is dropped as nginx drops it from an upstream.
+fn is_field(name: &[u8], value: &[u8]) -> bool {
+    !octets::has_control(value, true) && !name.is_empty() && octets::is_token(name)
+}
+
+/// The head for pingora's session, and its length in bytes, were it HTTP/1's.
+pub(super) fn build(request: &Request, wants_keepalive: bool) -> Result<(PingoraHead, u64)> {
+    settle(request, wants_keepalive);
+    let response = request.response.borrow();
+    let mut head = PingoraHead::build(response.status, Some(response.headers.len() + 8))?;
+    let mut length = "HTTP/2.0 200 \r\n\r\n".len();
+    fields(request, &response, |name, value| {
+        let value = http::HeaderValue::from_bytes(value);
+        let name = http::HeaderName::from_bytes(name);
+        if let (Ok(name), Ok(value)) = (name, value) {
+            length += name.as_str().len() + value.len() + 4;
+            // A head has room for more fields than anybody sends.
+            let _ = head.append_header(name, value);
+        }
+    });
+    Ok((head, length as u64))
+}
+
+/// Hands each field of the response to `add`, in nginx's order.
+fn fields(request: &Request, response: &ResponseHead, mut add: impl FnMut(&[u8], &[u8])) {
+    let conf = request.conf();
+    let mut text = Vec::new();
     if !response.headers.contains(b"server") {
-        writer.add("Server", &conf.server_header);
+        add(b"Server", &conf.server_header);
     }
     if !response.headers.contains(b"date") {
-        writer.add("Date", &clock::http_date());
+        add(b"Date", &clock::http_date());
     }
     if let Some(kind) = response.content_type.as_ref().filter(|it| !it.is_empty()) {
-        writer.add("Content-Type", kind);
+        add(b"Content-Type", kind);
     }
-    if let Some(length) = response.content_length
-        && response.content_length_place.is_none()
-    {
-        writer.add("Content-Length", length.to_string().as_bytes());
+    if let Some(length) = response.content_length {
+        number::decimal_into(&mut text, length);
+        if response.content_length_place.is_none() {
+            add(b"Content-Length", &text);
+        }
     }
     if let Some(modified) = response.last_modified {
-        writer.add("Last-Modified", clock::http_date_of(modified).as_bytes());
+        add(b"Last-Modified", clock::http_date_of(modified).as_bytes());
     }
     if let Some(location) = &response.location {
-        writer.add("Location", location);
+        add(b"Location", location);
     }
     if response.chunked {
-        writer.add("Transfer-Encoding", b"chunked");
+        add(b"Transfer-Encoding", b"chunked");
     }
     if request.version < Version::Http2 {
-        writer.add("Connection", if closes { b"close" } else { b"keep-alive" });
+        let closes = response.closes == Some(true);
+        add(b"Connection", if closes { b"close" } else { b"keep-alive" });
         if let Some(header) = conf.keepalive_header_s.filter(|_| !closes) {
-            writer.add("Keep-Alive", format!("timeout={header}").as_bytes());
+            add(b"Keep-Alive", format!("timeout={header}").as_bytes());
         }
     }
-    let text = response.content_length.unwrap_or_default().to_string();
-    let placed =
-        response.content_length_place.as_ref().filter(|_| response.content_length.is_some());
-    let at = placed.map(|(place, _)| (*place).min(response.headers.len()));
-    let fields = response.headers.iter().map(Some).chain([None]);
-    for (index, field) in fields.enumerate() {
-        if let (Some((_, name)), true) = (placed, at == Some(index)) {
-            writer.add(name.clone(), text.as_bytes());
+    let placed = response.content_length_place.as_ref().filter(|_| !text.is_empty());
+    let at = placed.map_or(usize::MAX, |(place, _)| (*place).min(response.headers.len()));
+    for (index, (name, value)) in response.headers.iter().enumerate() {
+        if let (Some((_, name)), true) = (placed, at == index) {
+            add(name, &text);
         }
-        if let Some((name, value)) = field {
-            writer.add(name.clone(), value);
-        }
+        add(name, value);
     }
-    let length = writer.length;
-    Ok((writer.head, length))
-}
-
-fn reason_of(code: u16) -> Bytes {
-    Bytes::from_static(status::reason(code).as_bytes())
-}
-
-/// `HTTP/1.1 200 `, the end of that line, and the empty line.
-const EMPTY_HEAD: u64 = 13 + 2 + 2;
-
-/// A head under construction, and how long it will be.
-struct Writer {
-    head: ResponseHeader,
-    length: u64,
-}
-
-impl Writer {
-    fn new(status: u16, size: usize) -> Result<Self> {
-        Ok(Self { head: ResponseHeader::build(status, Some(size))?, length: EMPTY_HEAD })
-    }
-
-    fn add(&mut self, name: impl AsRef<[u8]> + IntoCaseHeaderName, value: &[u8]) {
-        // Names come from nginx's rules, from a script or from an upstream; what is no header name
-        // cannot be sent, and is dropped as nginx drops it from an upstream.
-        if let Ok(value) = http::HeaderValue::from_bytes(value) {
-            let length = (name.as_ref().len() + value.len() + 4) as u64;
-            if self.head.append_header(name, value).is_ok() {
-                self.length += length;
-            }
-        }
+    if let (Some((_, name)), true) = (placed, at == response.headers.len()) {
+        add(name, &text);
     }
 }
 

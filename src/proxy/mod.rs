@@ -1,8 +1,8 @@
-//! The phases of a request on pingora: admission, routing, Lua, content, the upstream exchange,
-//! filters, the log.
+//! The phases of a request: admission, routing, Lua, content, the upstream exchange, filters, the
+//! log.
 //!
-//! pingora reads the client's request and writes the response; all phases run inside one hook,
-//! `request_filter`, on the worker that accepted the connection.
+//! Our own code reads and writes HTTP/1 (`http1`), pingora HTTP/2 (`gateway`): its one hook
+//! `request_filter` runs the same phases. Both on the worker that accepted the connection.
 
 mod access_log;
 mod admission;
@@ -19,9 +19,11 @@ mod filters;
 mod gateway;
 mod head;
 mod host;
+mod http1;
 mod lua_phase;
 mod phases;
 mod pick;
+mod pingora_client;
 mod pool;
 mod redirect;
 mod retry;
@@ -35,5 +37,6 @@ mod worker;
 
 pub use gateway::{Gateway, LastGeneration};
 pub use host::ProxyHost;
+pub use http1::Http1;
 pub use scrape::scrape;
 pub use worker::{Generation, WorkerState};

@@ -64,9 +64,6 @@ pub(super) async fn serve(
 ) -> Result<()> {
     let request = admitted.request;
     let _held = metrics::catalog().requests_in_flight.hold();
-    client.session.set_pipelining_enabled(true);
-    // nginx reads on what is left of a body and keeps the connection.
-    client.session.set_close_on_response_before_downstream_finish(false);
     let mut serving = Serving { client, worker, generation, request };
     let first = admitted.refusal.map_or(Flow::Continue, Flow::Status);
     let mut flow = match first {

@@ -1,28 +1,56 @@
-//! The client's side of a request: pingora's session, and what is to be written to it.
+//! The client's side of a request, behind one seam: HTTP/1 by our own code, HTTP/2 by pingora's.
 
 use super::body::{self, Reader};
-use super::error::Result;
+use super::error::{Error, Result};
 use super::head;
-use crate::request::{Request, Version};
+use super::pingora_client;
+use crate::downstream::Wire;
+use crate::request::Request;
 use bytes::Bytes;
-use pingora::ErrorType;
-use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
-use std::time::Duration;
-
-/// Marks the failure that makes pingora flush.
-const FLUSH: &str = "MoongateFlush";
+use std::future::poll_fn;
+use std::rc::Rc;
 
 /// The client of one request.
 pub(super) struct Client<'a> {
-    pub session: &'a mut Session,
-    pub reader: Reader,
+    side: Side<'a>,
+    request: Rc<Request>,
+    reader: Reader,
+    /// What the client may still get of a body whose length its head told.
+    body_left: Option<u64>,
+    /// The end of the response went with its last part.
+    is_ended: bool,
+}
+
+/// What carries the request.
+pub(super) enum Side<'a> {
+    /// HTTP/1.
+    H1 {
+        /// The connection.
+        wire: &'a mut Wire,
+        /// The client would use the connection again.
+        keeps: bool,
+        /// Bytes of the response's head, once that was written.
+        head_length: u64,
+    },
+    /// HTTP/2.
+    Pingora(&'a mut Session),
 }
 
 impl<'a> Client<'a> {
-    /// The client behind `session`.
-    pub fn new(session: &'a mut Session, reader: Reader) -> Self {
-        Self { session, reader }
+    /// The client that sent `request` on `wire`; it would use the connection again if `keeps`.
+    pub fn h1(wire: &'a mut Wire, keeps: bool, request: &Rc<Request>) -> Self {
+        Self::new(Side::H1 { wire, keeps, head_length: 0 }, request)
+    }
+
+    /// The client that sent `request` by pingora's `session`.
+    pub fn pingora(session: &'a mut Session, request: &Rc<Request>) -> Self {
+        Self::new(Side::Pingora(session), request)
+    }
+
+    fn new(side: Side<'a>, request: &Rc<Request>) -> Self {
+        let request = Rc::clone(request);
+        Self { side, request, reader: Reader::default(), body_left: None, is_ended: false }
     }
 
     /// Writes what handlers have produced: the head once it is complete, chunks, the end.
@@ -39,58 +67,99 @@ impl<'a> Client<'a> {
             let head = std::mem::take(&mut output.head_ready);
             (head, std::mem::take(&mut output.chunks), std::mem::take(&mut output.last))
         };
-        let timeout_ms = request.conf().send_timeout_ms;
-        request.connection.send_timeout_ms.set(timeout_ms);
-        if request.version == Version::Http2 {
-            // The socket may take everything while the client's window is shut.
-            let timeout = (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms));
-            self.session.set_write_timeout(timeout);
-        }
         if with_head {
+            request.connection.send_timeout_ms.set(request.conf().send_timeout_ms);
             self.write_head(request).await?;
         }
-        if !head::has_body(request) {
-            return if last { self.end().await } else { Ok(()) };
+        if head::has_body(request) {
+            let count = chunks.len();
+            for (index, chunk) in chunks.into_iter().enumerate() {
+                self.write_chunk(request, chunk, last && index + 1 == count).await?;
+            }
         }
-        let count = chunks.len();
-        for (index, chunk) in chunks.into_iter().enumerate() {
-            self.write_chunk(request, chunk, last && index + 1 == count).await?;
-        }
-        if last && count == 0 {
-            self.write_chunk(request, Bytes::new(), true).await?;
-        }
-        Ok(())
-    }
-
-    async fn end(&mut self) -> Result<()> {
-        Ok(self.session.downstream_session.write_response_body(Bytes::new(), true).await?)
+        if last { self.end(request).await } else { Ok(()) }
     }
 
     async fn write_head(&mut self, request: &Request) -> Result<()> {
-        let (head, length) = head::build(request, self.session)?;
-        request.bytes_sent.set(request.bytes_sent.get() + length);
-        Ok(self.session.downstream_session.write_response_header(Box::new(head)).await?)
+        match &mut self.side {
+            Side::H1 { wire, keeps, head_length } => {
+                let expects = self.reader.expects_continue(request) && !wire.is_body_over();
+                if expects && request.response.borrow().status < 300 {
+                    // nginx says so before it throws away a body that nobody asked for.
+                    self.reader.continued = true;
+                    wire.end().extend_from_slice(CONTINUE);
+                }
+                let before = wire.end().len();
+                head::write(request, *keeps, wire.end());
+                *head_length = (wire.end().len() - before) as u64;
+            }
+            Side::Pingora(session) => pingora_client::write_head(session, request).await?,
+        }
+        let response = request.response.borrow();
+        self.body_left = response.content_length.filter(|_| head::has_body(request));
+        Ok(())
     }
 
-    async fn write_chunk(&mut self, request: &Request, chunk: Bytes, last: bool) -> Result<()> {
-        let sent = wire_length(&chunk, last, request.response.borrow().chunked);
-        request.body_bytes_sent.set(request.body_bytes_sent.get() + sent);
-        Ok(self.session.downstream_session.write_response_body(chunk, last).await?)
+    /// Writes a part of the body. What is more than the head has told never leaves: the client
+    /// would take it for the next response.
+    async fn write_chunk(&mut self, request: &Request, mut chunk: Bytes, last: bool) -> Result<()> {
+        if let Some(left) = &mut self.body_left {
+            chunk.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= chunk.len() as u64;
+        }
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        match &mut self.side {
+            Side::H1 { wire, .. } => {
+                wire.push(chunk, request.response.borrow().chunked);
+                if wire.is_enough() { self.flush_socket().await } else { Ok(()) }
+            }
+            Side::Pingora(session) => {
+                let count = chunk.len() as u64;
+                request.body_bytes_sent.set(request.body_bytes_sent.get() + count);
+                request.bytes_sent.set(request.bytes_sent.get() + count);
+                self.is_ended = last;
+                pingora_client::write_chunk(session, chunk, last).await
+            }
+        }
     }
 
-    /// Pushes what pingora has buffered out to the socket: it does so by itself only at the end of
-    /// a response whose length is known.
+    /// Ends the response.
+    async fn end(&mut self, request: &Request) -> Result<()> {
+        match &mut self.side {
+            Side::H1 { wire, .. } => {
+                if request.response.borrow().chunked && head::has_body(request) {
+                    wire.push_end();
+                }
+                self.flush_socket().await?;
+            }
+            Side::Pingora(_) if self.is_ended => {}
+            Side::Pingora(session) => {
+                pingora_client::write_chunk(session, Bytes::new(), true).await?;
+            }
+        }
+        match self.body_left {
+            Some(left) if left > 0 => Err(Error::Cut("the response is shorter than announced")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Pushes what was written out to the socket, and waits until the client takes it.
     ///
     /// # Errors
     /// The client's connection is gone.
     pub async fn flush_socket(&mut self) -> Result<()> {
-        // pingora has no call for it; a failed task makes it flush and hands the failure back.
-        let marker = pingora::Error::explain(ErrorType::Custom(FLUSH), "flush");
-        let tasks = vec![HttpTask::Body(None, false), HttpTask::Failed(marker)];
-        match self.session.downstream_session.response_duplex_vec(tasks).await {
-            Err(error) if *error.etype() == ErrorType::Custom(FLUSH) => Ok(()),
-            Err(error) => Err(error.into()),
-            Ok(_) => Ok(()),
+        let request = &*self.request;
+        match &mut self.side {
+            Side::H1 { wire, head_length, .. } => {
+                let flushed = poll_fn(|cx| wire.poll_flush(cx)).await;
+                request.bytes_sent.set(wire.sent());
+                request.body_bytes_sent.set(wire.sent().saturating_sub(*head_length));
+                flushed.inspect_err(|error| body::note_write_fault(request, error))?;
+                Ok(())
+            }
+            Side::Pingora(session) => pingora_client::flush(session).await,
         }
     }
 
@@ -99,7 +168,7 @@ impl<'a> Client<'a> {
     /// # Errors
     /// The client's connection is gone.
     pub async fn read_body(&mut self, request: &Request) -> Result<body::Read> {
-        self.reader.read(self.session, request).await
+        self.reader.read(&mut self.side, request).await
     }
 
     /// Takes what has come of a body that is to be passed on as it comes.
@@ -107,15 +176,15 @@ impl<'a> Client<'a> {
     /// # Errors
     /// The client's connection is gone.
     pub async fn begin_body(&mut self, request: &Request) -> Result<body::Begun> {
-        self.reader.begin(self.session, request).await
+        self.reader.begin(&mut self.side, request).await
     }
 
-    /// The next piece of a body that is passed on as it comes.
+    /// The next piece of a body that is passed on as it comes. May be given up at any time.
     ///
     /// # Errors
     /// The client's connection is gone.
     pub async fn stream_body(&mut self, request: &Request) -> Result<body::Streamed> {
-        self.reader.stream(self.session, request).await
+        poll_fn(|cx| self.reader.poll_stream(cx, &mut self.side, request)).await
     }
 
     /// Throws the rest of the body away.
@@ -123,36 +192,27 @@ impl<'a> Client<'a> {
     /// # Errors
     /// The client's connection is gone.
     pub async fn discard_body(&mut self, request: &Request) -> Result<()> {
-        self.reader.discard(self.session, request).await
+        self.reader.discard(&mut self.side, request).await
     }
 
     /// Waits until the client has gone away; for ever if it stays.
     pub async fn gone(&mut self) {
-        if self.session.downstream_session.read_body_or_idle(true).await.is_ok() {
-            std::future::pending().await
+        match &mut self.side {
+            Side::H1 { wire, .. } => poll_fn(|cx| wire.poll_gone(cx)).await,
+            Side::Pingora(session) => pingora_client::gone(session).await,
+        }
+    }
+
+    /// The connection itself, for what follows a 101: HTTP/1 only. What was written is flushed
+    /// first by the caller.
+    #[expect(dead_code, reason = "upgraded connections are relayed over it")]
+    pub fn raw(&mut self) -> Option<&mut Wire> {
+        match &mut self.side {
+            Side::H1 { wire, .. } => Some(wire),
+            Side::Pingora(_) => None,
         }
     }
 }
 
-/// Bytes that a chunk takes on the wire, framing included: what `$body_bytes_sent` counts.
-fn wire_length(chunk: &[u8], last: bool, chunked: bool) -> u64 {
-    let framing = match chunk.len() {
-        0 => 0,
-        length => format!("{length:x}").len() + 4,
-    };
-    let framing = if chunked { framing + if last { 5 } else { 0 } } else { 0 };
-    (chunk.len() + framing) as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_count_with_their_framing() {
-        assert_eq!(wire_length(b"chunked\n", false, false), 8);
-        assert_eq!(wire_length(b"chunked\n", false, true), 13);
-        assert_eq!(wire_length(b"", true, true), 5);
-        assert_eq!(wire_length(&[0; 16], true, true), 16 + 6 + 5);
-    }
-}
+/// The interim answer that a client may wait for before it sends a body.
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

@@ -2,7 +2,7 @@
 
 use super::attempt::seconds;
 use super::connection::Address;
-use super::{Body, Request};
+use super::{Body, Request, Version};
 use crate::clock;
 use crate::http::number::{decimal_into, seconds_into, three_digits_into};
 use crate::log::Level;
@@ -188,7 +188,10 @@ impl Request {
             B::RequestUri => put(Some(&self.target), out),
             B::RequestMethod => put(Some(&self.method.borrow()), out),
             B::Request => put(Some(&self.line), out),
-            B::ServerProtocol => put(Some(self.version.as_str().as_bytes()), out),
+            B::ServerProtocol => {
+                let is_said = self.version > Version::Http09 || self.is_fake;
+                put(is_said.then(|| self.version.as_str().as_bytes()), out)
+            }
             B::Host => put(Some(&self.host_or_name()), out),
             B::ServerName => {
                 let server = self.snapshot.server(self.server.get());
@@ -270,10 +273,7 @@ impl Request {
         use Builtin as B;
         match builtin {
             B::RequestTime => time(clock::monotonic().ms_since(self.started), out),
-            B::RequestLength => {
-                let body = self.body.borrow().length().unwrap_or(0);
-                number(self.head_length.get() + body, out)
-            }
+            B::RequestLength => number(self.head_length.get() + self.body_bytes_read.get(), out),
             B::BodyBytesSent => number(self.body_bytes_sent.get(), out),
             B::BytesSent => number(self.bytes_sent.get(), out),
             B::RequestCompletion => put(Some(if self.finished.get() { b"OK" } else { b"" }), out),

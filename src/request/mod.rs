@@ -36,7 +36,7 @@ use std::sync::Arc;
 /// HTTP's version of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
-    /// HTTP/0.9: no request of a client, but what a timer's has.
+    /// HTTP/0.9: what a request without a version has, and a timer's.
     Http09,
     /// HTTP/1.0
     Http10,
@@ -95,6 +95,8 @@ pub struct Request {
     pub raw_head: RefCell<Option<Bytes>>,
     /// The request's body.
     pub body: RefCell<Body>,
+    /// Bytes of the body that were read from the client, chunks with their framing.
+    pub body_bytes_read: Cell<u64>,
     /// Declared length of the body: the request's own `Content-Length`.
     pub content_length: Cell<Option<u64>>,
     /// The server that serves it.
@@ -262,6 +264,7 @@ impl Request {
             head_length: Cell::new(parts.head_length),
             raw_head: RefCell::default(),
             body: RefCell::default(),
+            body_bytes_read: Cell::new(0),
             broke_out: Cell::new(false),
             internal: Cell::new(false),
             redirects_left: Cell::new(10),

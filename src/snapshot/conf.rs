@@ -32,6 +32,10 @@ pub struct Conf {
     pub client_body_temp_path: Arc<std::path::Path>,
     /// For the whole head of a request; 0 is no limit. That of the default server counts.
     pub client_header_timeout_ms: u64,
+    /// What heads may look like. That of the default server counts.
+    pub heads: Heads,
+    /// How a connection closes.
+    pub lingering: Lingering,
     /// Between two reads of a body.
     pub client_body_timeout_ms: u64,
     /// Between two writes to the client.
@@ -48,8 +52,6 @@ pub struct Conf {
     pub port_in_redirect: bool,
     /// The server's name is shown in absolute redirects.
     pub server_name_in_redirect: bool,
-    /// Header names with `_` are kept.
-    pub underscores_in_headers: bool,
     /// `//` in a path counts as `/`.
     pub merge_slashes: bool,
     /// An error page may have an error page.
@@ -70,6 +72,32 @@ pub struct Conf {
     pub resolver_timeout_ms: u64,
     /// MIME types by extension.
     pub types: Arc<crate::http::mime::Types>,
+}
+
+/// The heads of HTTP/1 requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads {
+    /// `client_header_buffer_size`: bytes that are read at first.
+    pub buffer_bytes: usize,
+    /// The longest line, bytes.
+    pub line_bytes: usize,
+    /// The longest head, bytes.
+    pub head_bytes: usize,
+    /// Lines may end with LF alone.
+    pub bare_lf: bool,
+    /// Header names with `_` are kept.
+    pub underscores: bool,
+}
+
+/// What is done for a client that still sends when its connection closes.
+#[derive(Clone, Copy, Debug)]
+pub struct Lingering {
+    /// When.
+    pub close: model::LingeringClose,
+    /// For so many milliseconds in all.
+    pub time_ms: u64,
+    /// Milliseconds between two reads.
+    pub timeout_ms: u64,
 }
 
 /// Lua attached to the phases of a location.

@@ -185,7 +185,7 @@ impl Served {
             Event::IdleTooLong if self.ending => return ControlFlow::Break(()),
             Event::Idle if self.active.count.get() > 0 => {}
             Event::Idle if self.limits.idle_ms > 0 && !self.ending => {
-                self.wait.begin();
+                self.wait.begin(None);
                 self.open.listener().notice_idle();
                 self.ring_after(Duration::from_millis(self.limits.idle_ms));
             }
@@ -220,7 +220,7 @@ async fn rung(alarm: &mut Option<Pin<Box<Sleep>>>) {
 
 /// Serves one request; the connection counts until its last one has ended.
 async fn serve_stream(session: HttpSession, open: Rc<Open>, _held: Held) {
-    let gateway = Arc::clone(open.listener().gateway());
+    let gateway = Arc::clone(open.listener().http2());
     let closing = open.listener().closing();
     gateway.process_new_http(ServerSession::new_http2(session), &closing).await;
 }

@@ -9,7 +9,7 @@ use crate::downstream::{HeadWait, Transport, Wanted};
 use crate::log::{Level, main_log};
 use crate::metrics;
 use crate::metrics::sharded::Held;
-use crate::proxy::{Gateway, LastGeneration};
+use crate::proxy::{Gateway, Http1, LastGeneration};
 use crate::request::Connection;
 use crate::snapshot::Snapshot;
 use crate::sys::errno::Errno;
@@ -37,7 +37,8 @@ static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 pub(super) struct WorkerListener {
     core: Rc<Core>,
     address: Arc<str>,
-    gateway: Arc<HttpProxy<Gateway>>,
+    http1: Http1,
+    http2: Arc<HttpProxy<Gateway>>,
     /// What requests are served by once it is closed.
     last: LastGeneration,
     settings: RefCell<Rc<Settings>>,
@@ -80,7 +81,8 @@ impl WorkerListener {
         let listener = Rc::new(Self {
             core: Rc::clone(core),
             address,
-            gateway: Arc::new(http_proxy(&conf, gateway)),
+            http1: Http1::new(Rc::clone(core.state()), Rc::clone(&last)),
+            http2: Arc::new(http_proxy(&conf, gateway)),
             last,
             settings: RefCell::default(),
             closing: watch::Sender::new(false),
@@ -164,9 +166,14 @@ impl WorkerListener {
         Rc::clone(&self.settings.borrow())
     }
 
-    /// What serves its requests.
-    pub fn gateway(&self) -> &Arc<HttpProxy<Gateway>> {
-        &self.gateway
+    /// What serves its requests of HTTP/1.
+    pub fn http1(&self) -> &Http1 {
+        &self.http1
+    }
+
+    /// What serves those of HTTP/2.
+    pub fn http2(&self) -> &Arc<HttpProxy<Gateway>> {
+        &self.http2
     }
 
     /// True once its connections are to close after their response.

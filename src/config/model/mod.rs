@@ -23,6 +23,9 @@ pub use location::{
 pub use log::{AccessLog, AccessLogTarget, ErrorLog, ErrorLogTarget, LogFormat, LogFormatEscape};
 pub use lua::{Chunk, ChunkSource, LuaHttp, SharedDict};
 pub use main::{Events, Main, Model, WorkerProcesses};
-pub use settings::{AddHeader, ErrorPage, NextUpstream, ServerTokens, Settings, SizeUnlimited};
+pub use settings::{
+    AddHeader, ErrorPage, LargeBuffers, LingeringClose, NextUpstream, ServerTokens, Settings,
+    SizeUnlimited,
+};
 pub use tls::{PlacedText, SessionCache, TlsVersion, VerifyClient};
 pub use upstream::{Balance, HealthCheck, HealthKind, HealthMatch, Peer, PeerAddress, Upstream};

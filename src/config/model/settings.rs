@@ -58,6 +58,29 @@ pub enum ServerTokens {
     Build,
 }
 
+/// `large_client_header_buffers NUMBER SIZE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LargeBuffers {
+    /// How many.
+    pub number: u32,
+    /// The size of each.
+    pub size_bytes: u64,
+}
+
+/// `lingering_close`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LingeringClose {
+    /// Never.
+    Off,
+    /// Where the client may send more.
+    #[default]
+    On,
+    /// Always.
+    Always,
+}
+
 /// `proxy_next_upstream` as a set of causes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -127,6 +150,18 @@ settings! {
     client_body_timeout_ms: u64,
     /// `client_header_timeout`, milliseconds; default 60 s for the whole head.
     client_header_timeout_ms: u64,
+    /// `client_header_buffer_size`, bytes; default 1 KiB (server level).
+    client_header_buffer_size: u64,
+    /// `large_client_header_buffers`; default 4 of 8 KiB (server level).
+    large_client_header_buffers: LargeBuffers,
+    /// `bare_lf_in_headers` (ours); default off (server level).
+    bare_lf_in_headers: bool,
+    /// `lingering_close`; default on.
+    lingering_close: LingeringClose,
+    /// `lingering_time`, milliseconds; default 30 s.
+    lingering_time_ms: u64,
+    /// `lingering_timeout`, milliseconds; default 5 s.
+    lingering_timeout_ms: u64,
     /// `send_timeout`, milliseconds; default 60 s.
     send_timeout_ms: u64,
     /// `keepalive_timeout`, milliseconds; default 75 s; 0 closes after each answer.

@@ -64,6 +64,12 @@ pub enum Fault {
     /// A transfer coding other than `chunked`.
     #[error("client sent unknown \"Transfer-Encoding\" while reading client request headers")]
     Coding,
+    /// The client left before the end.
+    #[error("client prematurely closed connection while reading client request headers")]
+    Left,
+    /// The end did not come within `client_header_timeout`.
+    #[error("client timed out (110: Connection timed out) while reading client request headers")]
+    TimedOut,
     /// `Connection` names a field that is not of one connection only.
     #[error(
         "client sent \"Connection\" header that names another header of the request's framing \
@@ -80,6 +86,7 @@ impl Fault {
             Self::LongLine => 414,
             Self::LongField | Self::LongHead => 494,
             Self::Coding => 501,
+            Self::TimedOut => 408,
             _ => 400,
         }
     }
@@ -98,7 +105,14 @@ impl Fault {
             Self::TwoFramings => "two_framings",
             Self::Coding10 | Self::Coding => "transfer_encoding",
             Self::Nominated => "connection",
+            Self::Left => "left",
+            Self::TimedOut => "timeout",
         }
+    }
+
+    /// Whether the head never came to its end: nobody waits for an answer.
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Left | Self::TimedOut)
     }
 
     /// Whether it was found in the request line: nothing else of the head is known then.

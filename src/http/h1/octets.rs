@@ -52,6 +52,15 @@ pub(super) const fn is_method(byte: u8) -> bool {
     matches!(byte, b'A'..=b'Z' | b'_' | b'-')
 }
 
+/// Whether `text` is made of the characters of a field's name (RFC 9110 section 5.6.2).
+pub fn is_token(text: &[u8]) -> bool {
+    text.iter().all(|it| match CLASSES[usize::from(*it)] {
+        Class::Plain | Class::Underscore => true,
+        Class::Odd => b"!#$%&'*+.^`|~".contains(it),
+        Class::Colon | Class::Bad => false,
+    })
+}
+
 /// Every byte of a word.
 const ONES: u64 = u64::MAX / 255;
 const TOPS: u64 = ONES * 0x80;

@@ -125,6 +125,16 @@ impl RequestHead {
     }
 }
 
+impl RequestHead {
+    /// Takes what is there of a line that was refused before its end was seen: up to the first CR
+    /// or LF, as nginx logs it.
+    pub fn take_part(&mut self, input: &[u8]) {
+        let part = &input[self.start.min(input.len())..];
+        let length = part.iter().position(|it| matches!(it, b'\r' | b'\n'));
+        self.line = Span::new(self.start, self.start + length.unwrap_or(part.len()));
+    }
+}
+
 /// Which line comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -290,8 +300,9 @@ impl Parser {
             name: Span::new(start, start + length),
             value: Span::new(from, from + value.len()),
         };
+        self.known.note(&line[..length], value, field.value, &mut self.head)?;
         self.head.fields.push(field);
-        self.known.note(&line[..length], value, field.value, &mut self.head)
+        Ok(())
     }
 }
 

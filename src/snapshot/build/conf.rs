@@ -10,7 +10,9 @@ use crate::log::Level;
 use crate::log::Target;
 use crate::resolver::Resolver;
 use crate::snapshot::NGINX_VERSION;
-use crate::snapshot::conf::{AccessLog, AddHeader, Conf, ErrorPage, LuaHandlers, ProxyConf};
+use crate::snapshot::conf::{
+    AccessLog, AddHeader, Conf, ErrorPage, Heads, Lingering, LuaHandlers, ProxyConf,
+};
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
@@ -53,6 +55,9 @@ const REPLACED: [&str; 8] = [
     "upgrade",
 ];
 
+/// The longest head that may be configured.
+const MOST_HEAD_BYTES: usize = 64 << 20;
+
 impl Build<'_> {
     /// The final form of inherited settings; `at` is the block that they belong to.
     pub(super) fn conf(&mut self, settings: &Settings, at: &At) -> Arc<Conf> {
@@ -79,6 +84,12 @@ impl Build<'_> {
                 .join(settings.client_body_temp_path.as_deref().unwrap_or("client_body_temp"))
                 .into(),
             client_header_timeout_ms: settings.client_header_timeout_ms.unwrap_or(60_000),
+            heads: heads(settings),
+            lingering: Lingering {
+                close: settings.lingering_close.unwrap_or_default(),
+                time_ms: settings.lingering_time_ms.unwrap_or(30_000),
+                timeout_ms: settings.lingering_timeout_ms.unwrap_or(5000),
+            },
             client_body_timeout_ms: settings.client_body_timeout_ms.unwrap_or(60_000),
             send_timeout_ms: settings.send_timeout_ms.unwrap_or(60_000),
             keepalive_timeout_ms: settings.keepalive_timeout_ms.unwrap_or(75_000),
@@ -87,7 +98,6 @@ impl Build<'_> {
             absolute_redirect: settings.absolute_redirect.unwrap_or(true),
             port_in_redirect: settings.port_in_redirect.unwrap_or(true),
             server_name_in_redirect: settings.server_name_in_redirect.unwrap_or(false),
-            underscores_in_headers: settings.underscores_in_headers.unwrap_or(false),
             merge_slashes: settings.merge_slashes.unwrap_or(true),
             recursive_error_pages: settings.recursive_error_pages.unwrap_or(false),
             log_not_found: settings.log_not_found.unwrap_or(true),
@@ -301,6 +311,23 @@ pub fn open_error_log(
     }
     let at = lines.first().map(|it| it.at.clone()).unwrap_or_default();
     crate::log::ErrorLog::open(&targets).map_err(|error| (at, error.to_string()))
+}
+
+/// The limits of heads; a line fits the first buffer too where that is the larger one.
+fn heads(settings: &Settings) -> Heads {
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX).min(MOST_HEAD_BYTES);
+    let buffer_bytes = size(settings.client_header_buffer_size.unwrap_or(1 << 10)).max(64);
+    let (number, large) = settings
+        .large_client_header_buffers
+        .map_or((4, 8 << 10), |it| (it.number as usize, size(it.size_bytes)));
+    let line_bytes = large.max(buffer_bytes);
+    Heads {
+        buffer_bytes,
+        line_bytes,
+        head_bytes: line_bytes.saturating_mul(number).min(MOST_HEAD_BYTES),
+        bare_lf: settings.bare_lf_in_headers.unwrap_or(false),
+        underscores: settings.underscores_in_headers.unwrap_or(false),
+    }
 }
 
 fn open_access_log(

@@ -15,14 +15,12 @@ const FILES: &str = "bodies are proxied, not sent from files";
 const NODELAY: &str = "TCP_NODELAY is always on, and small answers leave in one write";
 const TABLES: &str = "tables grow as they need";
 const BUFFERS: &str = "buffers grow as they need, within fixed limits";
-const HEADERS: &str = "the limit of request heads is fixed";
 const TEMPORARY: &str = "nothing is written there";
 const GZIP: &str = "gzip is off";
 const COSOCKET: &str = "cosockets are not part of this version";
 const ALWAYS: &str = "that is always so";
 const RECORDS: &str = "what is written together is sent together";
 const HTTP2_LIMITS: &str = "HTTP/1's limits hold for HTTP/2 too";
-const LINGER: &str = "connections are always closed gently";
 
 pub(super) const TABLE: &[Directive] = &[
     accepted("worker_cpu_affinity", KERNEL),
@@ -69,8 +67,6 @@ pub(super) const TABLE: &[Directive] = &[
     accepted("proxy_headers_hash_bucket_size", TABLES),
     accepted("connection_pool_size", BUFFERS),
     accepted("request_pool_size", BUFFERS),
-    accepted("client_header_buffer_size", HEADERS),
-    accepted("large_client_header_buffers", HEADERS),
     accepted("client_body_in_single_buffer", BUFFERS),
     accepted("proxy_busy_buffers_size", BUFFERS),
     accepted("proxy_max_temp_file_size", TEMPORARY),
@@ -80,9 +76,6 @@ pub(super) const TABLE: &[Directive] = &[
     accepted("scgi_temp_path", TEMPORARY),
     accepted("uwsgi_temp_path", TEMPORARY),
     accepted("reset_timedout_connection", "connections that time out are closed at once"),
-    accepted("lingering_close", LINGER),
-    accepted("lingering_time", LINGER),
-    accepted("lingering_timeout", LINGER),
     accepted("keepalive_disable", "the browsers that it was made for are gone"),
     accepted("msie_padding", "the browsers that it was made for are gone"),
     accepted("msie_refresh", "the browsers that it was made for are gone"),

@@ -1,6 +1,7 @@
 //! The directive table, one file a subject.
 
 mod accepted;
+mod client;
 mod core;
 mod health;
 mod http;
@@ -21,9 +22,10 @@ use crate::config::nginx::directive::Directive;
 
 /// Every directive that Moongate knows, supported or not.
 pub fn all() -> impl Iterator<Item = &'static Directive> {
-    const TABLES: [&[Directive]; 15] = [
+    const TABLES: [&[Directive]; 16] = [
         core::TABLE,
         http::TABLE,
+        client::TABLE,
         server::TABLE,
         location::TABLE,
         rewrite::TABLE,

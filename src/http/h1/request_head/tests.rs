@@ -234,8 +234,21 @@ proptest! {
         let mut line = b"GET / HTTP/1.1\r\n".to_vec();
         line.extend_from_slice(&text);
         for text in [text, line] {
-            if let Ok(Some(head)) = parse(&text) {
-                prop_assert!(head.end <= text.len());
+            let mut parser = Parser::new(POLICY);
+            // What was read before a fault is shown in the log.
+            let complete = parser.parse(&text);
+            let head = parser.into_head();
+            prop_assert!(head.end <= text.len() && head.start <= head.end);
+            prop_assert!(head.line.range().end <= text.len());
+            if complete.is_ok() {
+                prop_assert!(head.line.range().end <= head.end);
+            }
+            let host = head.host.map(|it| FieldSpan { name: it, value: it });
+            for field in head.fields.iter().chain(&host) {
+                prop_assert!(field.name.range().end <= head.end);
+                prop_assert!(field.value.range().end <= head.end);
+            }
+            if complete == Ok(true) {
                 for field in &head.fields {
                     prop_assert!(!octets::has_control(&text[field.value.range()], true));
                 }

@@ -1,0 +1,204 @@
+//! A connection of HTTP/1: request after request, each served by the phases.
+
+use super::access_log;
+use super::admission::{self, Admitted};
+use super::error::{Error, Result};
+use super::error_page;
+use super::gateway::LastGeneration;
+use super::phases;
+use super::session::Client;
+use super::worker::{Generation, WorkerState};
+use crate::config::model::LingeringClose;
+use crate::downstream::{Framing, HeadEnd, Wire};
+use crate::http::h1::fault::Fault;
+use crate::http::h1::known;
+use crate::http::h1::request_head::{Parser, Policy, RequestHead, Version};
+use crate::log::Level;
+use crate::request::Request;
+use crate::snapshot::conf::{Heads, Lingering};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+/// Serves the HTTP/1 connections of one listener of one worker.
+pub struct Http1 {
+    worker: Rc<WorkerState>,
+    last: LastGeneration,
+}
+
+/// What becomes of a connection behind a request.
+enum Next {
+    /// It waits for another one, for so many milliseconds at most.
+    Request(u64),
+    /// It closes; the client may still be sending.
+    Close(Lingering, bool),
+    /// It closes at once.
+    Cut,
+}
+
+impl Http1 {
+    /// For connections that `worker` accepts on one listener, until that has a `last` generation.
+    pub fn new(worker: Rc<WorkerState>, last: LastGeneration) -> Self {
+        Self { worker, last }
+    }
+
+    /// Serves a connection to its end; `on_idle` is called whenever it waits for another request.
+    pub async fn serve(&self, mut wire: Wire, on_idle: impl Fn()) {
+        let mut room = self.heads(&self.generation(), &wire).buffer_bytes;
+        loop {
+            if wire.head_begins(room).await.is_err() {
+                return;
+            }
+            // Whatever was served while the connection was idle: a request has one generation.
+            let generation = self.generation();
+            let heads = self.heads(&generation, &wire);
+            room = heads.buffer_bytes;
+            let mut parser = Parser::new(policy(heads));
+            let fault = match wire.head(&mut parser, room).await {
+                Ok(()) => None,
+                Err(HeadEnd::Refused(fault)) => Some(fault),
+                Err(HeadEnd::TimedOut) => Some(Fault::TimedOut),
+                Err(HeadEnd::Left | HeadEnd::Closed) => Some(Fault::Left),
+            };
+            match self.request(&mut wire, generation, parser.into_head(), fault).await {
+                Next::Request(keepalive_timeout_ms) => wire.rest(keepalive_timeout_ms),
+                Next::Close(lingering, may_send) => {
+                    return close(&mut wire, lingering, may_send).await;
+                }
+                Next::Cut => return,
+            }
+            on_idle();
+        }
+    }
+
+    fn generation(&self) -> Rc<Generation> {
+        self.last.get().cloned().unwrap_or_else(|| self.worker.current())
+    }
+
+    fn heads(&self, generation: &Generation, wire: &Wire) -> Heads {
+        let snapshot = &generation.snapshot;
+        let listener = snapshot.listener(&wire.connection().listener);
+        snapshot.server(listener.map_or(0, |it| it.names.default)).conf.heads
+    }
+
+    async fn request(
+        &self,
+        wire: &mut Wire,
+        generation: Rc<Generation>,
+        mut head: RequestHead,
+        fault: Option<Fault>,
+    ) -> Next {
+        let connection = Rc::clone(wire.connection());
+        connection.requests.set(connection.requests.get() + 1);
+        if head.line.is_empty() {
+            head.take_part(wire.unused());
+        }
+        let raw = wire.take(head.end.max(head.line.range().end));
+        wire.begin(if fault.is_none() { Framing::of(&head) } else { Framing::Over });
+        let snapshot = &generation.snapshot;
+        let admitted = admission::admit_h1(&head, &raw, fault, snapshot, connection);
+        drop(raw);
+        let request = Rc::clone(&admitted.request);
+        let refusal = admitted.refusal;
+        let next = if let Some(fault) = fault.filter(|it| it.is_end()) {
+            request.response.borrow_mut().status = fault.status();
+            Next::Cut
+        } else {
+            let keeps = refusal.is_none() && keeps(&head);
+            match self.answer(wire, &generation, admitted, keeps).await {
+                Ok(()) => settle(wire, &request, refusal.is_some()).await,
+                Err(_) => Next::Cut,
+            }
+        };
+        access_log::finish(&self.worker, &generation.vm, &request);
+        next
+    }
+
+    /// Runs the phases. A panic costs this request, and nothing else.
+    async fn answer(
+        &self,
+        wire: &mut Wire,
+        generation: &Rc<Generation>,
+        admitted: Admitted,
+        keeps: bool,
+    ) -> Result<()> {
+        let request = Rc::clone(&admitted.request);
+        let client = Client::h1(wire, keeps, &request);
+        let worker = Rc::clone(&self.worker);
+        let served = {
+            let phases = phases::serve(client, worker, Rc::clone(generation), admitted);
+            let mut phases = pin!(phases);
+            poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| phases.as_mut().poll(cx))) {
+                Ok(poll) => poll.map(Some),
+                Err(_) => Poll::Ready(None),
+            })
+            .await
+        };
+        match served {
+            Some(served) => served,
+            None => after_panic(wire, &request).await,
+        }
+    }
+}
+
+/// Behind a response: what is left of the request's body is thrown away, as nginx does it, and the
+/// connection kept if it may be.
+async fn settle(wire: &mut Wire, request: &Request, is_refused: bool) -> Next {
+    let conf = request.conf();
+    let lingering = conf.lingering;
+    if request.response.borrow().closes != Some(false) {
+        let may_send = is_refused || !wire.is_body_over() || !wire.unused().is_empty();
+        return Next::Close(lingering, may_send);
+    }
+    if !wire.is_body_over() {
+        let left = wire.discard(lingering.time_ms, lingering.timeout_ms).await;
+        request.body_bytes_read.set(wire.received());
+        if left.is_err() {
+            return Next::Cut;
+        }
+    }
+    Next::Request(conf.keepalive_timeout_ms)
+}
+
+fn policy(heads: Heads) -> Policy {
+    Policy {
+        bare_lf: heads.bare_lf,
+        underscores: heads.underscores,
+        line_bytes: heads.line_bytes,
+        head_bytes: heads.head_bytes,
+    }
+}
+
+/// Whether the client would use the connection again.
+fn keeps(head: &RequestHead) -> bool {
+    match head.connection {
+        Some(asked) => head.version > Version::V09 && asked == known::Connection::KeepAlive,
+        None => head.version == Version::V11,
+    }
+}
+
+/// A request that panicked: 500 if nothing was said to the client yet, else its connection is cut.
+async fn after_panic(wire: &mut Wire, request: &Rc<Request>) -> Result<()> {
+    request.log(Level::Alert, format_args!("the request panicked; it is given up"));
+    if wire.sent() > 0 || request.headers_sent.get() {
+        return Err(Error::Cut("the request panicked"));
+    }
+    error_page::bare(request, 500);
+    request.headers_sent.set(true);
+    request.output.borrow_mut().head_ready = true;
+    Client::h1(wire, false, request).flush_output(request).await
+}
+
+/// Closes a connection so that the client sees the answer even if it is still sending.
+async fn close(wire: &mut Wire, lingering: Lingering, may_send: bool) {
+    let lingers = match lingering.close {
+        LingeringClose::Off => false,
+        LingeringClose::On => may_send,
+        LingeringClose::Always => true,
+    };
+    if lingers {
+        wire.linger(lingering.time_ms, lingering.timeout_ms).await;
+    }
+}
