@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod cosocket;
 pub mod downstream;
 pub mod http;
 pub mod log;

@@ -2,7 +2,9 @@
 
 use crate::lua::vm::Vm;
 use crate::request::Request;
+use crate::snapshot::Snapshot;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Implemented by the proxy. All calls are synchronous; they may run Lua of the same VM again
 /// (header and body filters) through `Vm::call_sync`.
@@ -25,10 +27,8 @@ pub trait Host {
         last: bool,
     ) -> Result<(), String>;
 
-    /// A request without a client, in which a timer that `parent` started runs; `None` gives the
-    /// timer no request.
-    fn fake_request(&self, vm: &Vm, parent: Option<&Rc<Request>>) -> Option<Rc<Request>> {
-        let (_, _) = (vm, parent);
+    /// The configuration, for timers that no request has started.
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
         None
     }
 }

@@ -4,14 +4,28 @@ use super::filters;
 use crate::lua::host::Host;
 use crate::lua::vm::Vm;
 use crate::request::{Request, Version};
+use crate::snapshot::Snapshot;
 use bytes::Bytes;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The proxy's side of [`Host`].
-#[derive(Debug, Default)]
-pub struct ProxyHost;
+pub struct ProxyHost {
+    snapshot: Arc<Snapshot>,
+}
+
+impl ProxyHost {
+    /// The door of a VM that serves `snapshot`.
+    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self { snapshot }
+    }
+}
 
 impl Host for ProxyHost {
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        Some(Arc::clone(&self.snapshot))
+    }
+
     fn send_headers(&self, vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
         if holds_back(request) {
             return Ok(());

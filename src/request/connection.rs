@@ -102,6 +102,23 @@ impl Connection {
         self.tls.get().is_some()
     }
 
+    /// That of a request which no client has sent: a timer's.
+    pub fn without_client() -> Self {
+        Self {
+            serial: 0,
+            client: Address::Unix,
+            server: Address::Unix,
+            listener: "".into(),
+            accepted: crate::clock::monotonic(),
+            requests: Cell::new(0),
+            closing: Cell::new(false),
+            send_timeout_ms: Cell::new(0),
+            worker: 0,
+            tls: OnceCell::new(),
+            misses_tls: Cell::new(false),
+        }
+    }
+
     /// What the accept loop's stream gives to pingora, so that the requests on it find their
     /// connection again by [`Connection::of`].
     pub fn carried(self: &Rc<Self>) -> Option<Arc<ProxyDigest>> {

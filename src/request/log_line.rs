@@ -29,6 +29,10 @@ impl Request {
     fn context(&self, line: &mut Line) {
         if self.is_fake {
             line.raw(b", context: ngx.timer");
+            if self.connection.serial != 0 {
+                line.field("client", self.connection.client.host());
+                line.field("server", self.connection.listener.as_bytes());
+            }
             return;
         }
         line.field("client", self.connection.client.host());

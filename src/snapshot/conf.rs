@@ -64,6 +64,8 @@ pub struct Conf {
     pub root: Template,
     /// Lua handlers.
     pub lua: LuaHandlers,
+    /// Settings of scripts' sockets.
+    pub cosocket: Arc<crate::cosocket::Settings>,
     /// Settings of proxying.
     pub proxy: Arc<ProxyConf>,
     /// Resolves the names that variables of `proxy_pass` give.

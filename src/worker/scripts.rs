@@ -71,7 +71,7 @@ pub(super) fn generation(plan: &Plan, worker: usize) -> Result<Generation, Strin
     let mut options = options(&snapshot.model, &snapshot.prefix, Some(worker), plan.workers);
     options.dicts = Dicts::clone(&plan.dicts);
     let vm = Vm::open(options).map_err(|error| error.to_string())?;
-    vm.set_host(Rc::new(ProxyHost));
+    vm.set_host(Rc::new(ProxyHost::new(Arc::clone(snapshot))));
     for chunk in snapshot.chunks.iter().filter(|it| it.path.is_none()) {
         vm.numbered(chunk.id, &chunk.source)
             .map_err(|error| format!("{}: {error}", chunk.source.at))?;

@@ -6,6 +6,7 @@ mod harness;
 mod admin;
 mod clients;
 mod command_line;
+mod cosockets;
 mod drain;
 mod examples;
 mod faults;

@@ -194,6 +194,34 @@ settings! {
     resolver: Resolver,
     /// `resolver_timeout`, milliseconds; default 30 s.
     resolver_timeout_ms: u64,
+    /// `lua_socket_connect_timeout`, milliseconds; default 60 s.
+    lua_socket_connect_timeout_ms: u64,
+    /// `lua_socket_send_timeout`, milliseconds; default 60 s.
+    lua_socket_send_timeout_ms: u64,
+    /// `lua_socket_read_timeout`, milliseconds; default 60 s.
+    lua_socket_read_timeout_ms: u64,
+    /// `lua_socket_keepalive_timeout`, milliseconds; default 60 s.
+    lua_socket_keepalive_timeout_ms: u64,
+    /// `lua_socket_buffer_size`, bytes; default 4 KiB.
+    lua_socket_buffer_size: u64,
+    /// `lua_socket_pool_size`; default 30.
+    lua_socket_pool_size: usize,
+    /// `lua_socket_log_errors`; default on.
+    lua_socket_log_errors: bool,
+    /// `lua_ssl_protocols`; default TLSv1 to TLSv1.2.
+    lua_ssl_protocols: Vec<String>,
+    /// `lua_ssl_ciphers`.
+    lua_ssl_ciphers: String,
+    /// `lua_ssl_trusted_certificate`; default the system's authorities.
+    lua_ssl_trusted_certificate: String,
+    /// `lua_ssl_crl`.
+    lua_ssl_crl: String,
+    /// `lua_ssl_verify_depth`; default 1.
+    lua_ssl_verify_depth: u32,
+    /// `lua_ssl_certificate`.
+    lua_ssl_certificate: String,
+    /// `lua_ssl_certificate_key`.
+    lua_ssl_certificate_key: String,
     /// `root`; default `html`.
     root: Text,
     /// `index` files; default `index.html`.

@@ -26,6 +26,7 @@ pub mod resp_header;
 pub mod semaphore;
 pub mod shared;
 pub mod sleep;
+pub mod socket;
 pub mod state;
 #[cfg(test)]
 mod tests;
@@ -67,6 +68,9 @@ pub const LIBRARIES: &[Library] = &[
     semaphore::NATIVE,
     shared::METHODS,
     sleep::NGX,
+    socket::NATIVE,
+    socket::TCP,
+    socket::UDP,
     strings::NATIVE,
     strings::STRING,
     thread::NATIVE,
@@ -84,6 +88,7 @@ pub const PRELUDES: &[(&str, &str)] = &[
     ("coroutine", include_str!("../prelude/coroutine.lua")),
     ("modules", include_str!("../prelude/modules.lua")),
     ("semaphore", include_str!("../prelude/semaphore.lua")),
+    ("socket", include_str!("../prelude/socket.lua")),
     ("strings", include_str!("../prelude/strings.lua")),
     ("re", include_str!("../prelude/re.lua")),
     ("request", include_str!("../prelude/request.lua")),

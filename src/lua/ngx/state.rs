@@ -13,6 +13,8 @@ use crate::lua::ffi::value::Value;
 use crate::lua::ngx::arg::Turn;
 use crate::lua::ngx::body_builder::BodyBuilder;
 use crate::lua::ngx::names::NameMemo;
+use crate::lua::ngx::socket::OfRequest;
+use crate::lua::ngx::socket::Sockets;
 use crate::lua::vm::Vm;
 use crate::request::Request;
 use smallvec::SmallVec;
@@ -39,6 +41,8 @@ pub struct PerVm {
     pub scratch: Cell<Vec<u8>>,
     /// `ngx.ctx` of code that runs for no request.
     pub orphan: RefCell<Option<Anchor>>,
+    /// Its sockets' pools and TLS sessions.
+    pub sockets: Sockets,
     /// The light threads of what runs now, if it has any.
     pub crew: crew::Current,
     /// Light threads that are dead, while a script holds them: to the address of their parent.
@@ -84,6 +88,8 @@ pub struct PerRequest {
     pub has_body: bool,
     /// Slots of variables that a script has set to nil: they read as nil, not as never set.
     pub unset: SmallVec<[u16; 4]>,
+    /// Its sockets, which are closed with it.
+    pub sockets: OfRequest,
     /// A body between `ngx.req.init_body` and `ngx.req.finish_body`.
     pub body: Option<BodyBuilder>,
     dropped: Dropped,

@@ -1,5 +1,7 @@
 //! `ngx.timer`: callbacks that run in coroutines of their own, as tasks of the worker.
 
+use crate::clock;
+use crate::http::headers::Headers;
 use crate::log::Level;
 use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
@@ -11,9 +13,17 @@ use crate::lua::ffi::value::Push;
 use crate::lua::outcome::Step;
 use crate::lua::phase::Phase;
 use crate::lua::vm::Vm;
+use crate::request::Connection;
+use crate::request::Parts;
 use crate::request::Request;
+use crate::request::Version;
+use crate::snapshot::LocationId;
+use crate::snapshot::ServerId;
+use crate::snapshot::Snapshot;
+use bytes::Bytes;
 use std::ffi::c_int;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 functions! {
@@ -69,7 +79,7 @@ fn start(call: &Call<'_>, repeats: bool) -> ApiResult {
     let callback = Callback {
         function: Some(keep(2)),
         arguments: (3..=count as c_int).map(keep).collect(),
-        parent: call.vm().request(),
+        origin: Origin::of(call.vm()),
         vm,
     };
     let delay = Duration::from_millis(delay_ms);
@@ -83,7 +93,55 @@ struct Callback {
     vm: Rc<Vm>,
     function: Option<Anchor>,
     arguments: Vec<Anchor>,
-    parent: Option<Rc<Request>>,
+    origin: Option<Origin>,
+}
+
+/// Where a timer was started: what the request is made of in which its callback runs. The request
+/// that started it is not kept.
+struct Origin {
+    snapshot: Arc<Snapshot>,
+    connection: Rc<Connection>,
+    server: ServerId,
+    location: LocationId,
+}
+
+impl Origin {
+    fn of(vm: &Vm) -> Option<Self> {
+        if let Some(request) = vm.request() {
+            return Some(Self {
+                snapshot: Arc::clone(&request.snapshot),
+                connection: Rc::clone(&request.connection),
+                server: request.server.get(),
+                location: request.location.get(),
+            });
+        }
+        let snapshot = vm.host()?.snapshot()?;
+        let location = snapshot.servers.first()?.root;
+        let connection = Rc::new(Connection::without_client());
+        Some(Self { snapshot, connection, server: 0, location })
+    }
+
+    /// A request without a client.
+    fn request(&self) -> Rc<Request> {
+        let request = Request::new(Parts {
+            snapshot: Arc::clone(&self.snapshot),
+            connection: Rc::clone(&self.connection),
+            started: clock::monotonic(),
+            version: Version::Http09,
+            method: Bytes::new(),
+            line: Bytes::new(),
+            target: Bytes::new(),
+            uri: Bytes::new(),
+            args: None,
+            host: Bytes::new(),
+            headers: Headers::default(),
+            head_length: 0,
+            server: self.server,
+            is_fake: true,
+        });
+        request.location.set(self.location);
+        request
+    }
 }
 
 impl Drop for Callback {
@@ -162,7 +220,7 @@ async fn fire(callback: &Callback, waiting: &mut Option<Waiting>, premature: boo
     }
     let _running = Running(vm);
     let Some(function) = &callback.function else { return };
-    let request = vm.host().and_then(|host| host.fake_request(vm, callback.parent.as_ref()));
+    let request = callback.origin.as_ref().map(Origin::request);
     let arguments = Arguments(premature, &callback.arguments);
     let mut run = vm.run_function(function, arguments, request.clone(), Phase::Timer);
     loop {

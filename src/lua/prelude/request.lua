@@ -64,4 +64,3 @@ end
 lacking(ngx, "ngx.", { "on_abort" })
 lacking(ngx.req, "ngx.req.", { "socket" })
 ngx.location = lacking(ngx.location or {}, "ngx.location.", { "capture", "capture_multi" })
-ngx.socket = lacking(ngx.socket or {}, "ngx.socket.", { "tcp", "udp", "stream", "connect" })

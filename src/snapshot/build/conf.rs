@@ -104,6 +104,7 @@ impl Build<'_> {
             uninitialized_variable_warn: settings.uninitialized_variable_warn.unwrap_or(true),
             root: self.template(settings.root.as_deref().unwrap_or("html"), at),
             lua: self.lua_handlers(settings),
+            cosocket: self.cosocket(settings, at),
             proxy: Arc::new(self.proxy_conf(settings, at)),
             resolver: self.resolver(settings),
             resolver_timeout_ms: settings.resolver_timeout_ms.unwrap_or(30_000),

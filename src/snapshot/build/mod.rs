@@ -2,6 +2,7 @@
 
 mod chunks;
 mod conf;
+mod cosocket;
 mod locations;
 mod maps;
 mod proxy_pass;

@@ -17,7 +17,7 @@ const TABLES: &str = "tables grow as they need";
 const BUFFERS: &str = "buffers grow as they need, within fixed limits";
 const TEMPORARY: &str = "nothing is written there";
 const GZIP: &str = "gzip is off";
-const COSOCKET: &str = "cosockets are not part of this version";
+const COSOCKET: &str = "sockets are written to as soon as they take anything";
 const ALWAYS: &str = "that is always so";
 const RECORDS: &str = "what is written together is sent together";
 const HTTP2_LIMITS: &str = "HTTP/1's limits hold for HTTP/2 too";
@@ -92,14 +92,7 @@ pub(super) const TABLE: &[Directive] = &[
     accepted("lua_sa_restart", ALWAYS),
     accepted("lua_thread_cache_max_entries", TABLES),
     accepted("lua_worker_thread_vm_pool_size", "ngx.run_worker_thread is not part of this version"),
-    accepted("lua_socket_connect_timeout", COSOCKET),
-    accepted("lua_socket_send_timeout", COSOCKET),
-    accepted("lua_socket_read_timeout", COSOCKET),
     accepted("lua_socket_send_lowat", COSOCKET),
-    accepted("lua_socket_buffer_size", COSOCKET),
-    accepted("lua_socket_pool_size", COSOCKET),
-    accepted("lua_socket_keepalive_timeout", COSOCKET),
-    accepted("lua_socket_log_errors", COSOCKET),
     off_only("gzip", "let the upstream compress"),
     off_only("gzip_static", ""),
     off_only("gunzip", ""),

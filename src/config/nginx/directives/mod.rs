@@ -9,6 +9,7 @@ mod listen;
 mod location;
 mod log;
 mod lua;
+mod lua_socket;
 mod map;
 mod proxy;
 mod proxy_ssl;
@@ -22,7 +23,7 @@ use crate::config::nginx::directive::Directive;
 
 /// Every directive that Moongate knows, supported or not.
 pub fn all() -> impl Iterator<Item = &'static Directive> {
-    const TABLES: [&[Directive]; 16] = [
+    const TABLES: [&[Directive]; 17] = [
         core::TABLE,
         http::TABLE,
         client::TABLE,
@@ -37,6 +38,7 @@ pub fn all() -> impl Iterator<Item = &'static Directive> {
         map::TABLE,
         log::TABLE,
         lua::TABLE,
+        lua_socket::TABLE,
         accepted::TABLE,
         unsupported::TABLE,
     ];

@@ -33,7 +33,6 @@ pub(super) const FAMILIES: &[(&str, &str)] = &[
     ("http3", QUIC),
     ("proxy_ssl_", ""),
     ("proxy_cache_", CACHE),
-    ("lua_ssl_", ""),
     ("limit_req", LIMIT),
     ("limit_conn", LIMIT),
     ("image_filter", ""),
