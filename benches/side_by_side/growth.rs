@@ -3,7 +3,7 @@
 use crate::contestant::{Contestant, MOONGATE, NGINX, REFERENCE, Surroundings};
 use crate::harness::server::Kind;
 use crate::measure::{Sample, folder};
-use crate::report::Measured;
+use crate::report::{Measured, cell};
 use crate::rows::{ROWS, Row, Stage};
 use crate::usage::{MIB, resident_kib};
 use crate::{FIELDS, Options, rounds};
@@ -126,12 +126,12 @@ fn table(all: &[Measured]) -> String {
         for name in measured.names() {
             let _ = writeln!(
                 text,
-                "| {} | {name} | {:.2} | {:.0} | {:.2} | {:.3} |",
+                "| {} | {name} | {} | {} | {} | {} |",
                 measured.title,
-                measured.median(name, Sample::cpu_us),
-                measured.median(name, Sample::rate),
-                measured.median(name, |it| it.p99_ms),
-                measured.ratio(name).0,
+                cell(measured.median(name, Sample::cpu_us), 2),
+                cell(measured.median(name, Sample::rate), 0),
+                cell(measured.median(name, |it| it.p99_ms), 2),
+                cell(measured.ratio(name).0, 3),
             );
         }
     }
@@ -149,6 +149,7 @@ fn memory(around: &Surroundings<'_>, options: &Options) -> String {
                 println!("{name} is not there for {stage:?}\n");
                 continue;
             };
+            thread::sleep(Duration::from_millis(500)); // what the start still does
             let fresh = resident_kib(contestant.pid());
             let url = format!("{scheme}://127.0.0.1:{}/api/users?id=1", contestant.port("PORT"));
             idle(&url, 20, || {}); // what the first requests need once

@@ -3,6 +3,7 @@
 use crate::contestant::{Contestant, MOONGATE, REFERENCE, Surroundings};
 use crate::harness::client;
 use crate::harness::server::Kind;
+use crate::report::{cell, interval};
 use crate::statistics::{bootstrap, median};
 use crate::{Options, in_turn};
 use std::fmt::Write;
@@ -62,10 +63,11 @@ pub fn run(around: &Surroundings<'_>, options: &Options) -> String {
         let (low, high) = bootstrap(&ratios);
         let _ = writeln!(
             text,
-            "| {case} | {:.0} | {:.0} | {:.2} | {low:.2}-{high:.2} |",
-            median(reference),
-            median(own),
-            median(ratios),
+            "| {case} | {} | {} | {} | {} |",
+            cell(median(reference), 0),
+            cell(median(own), 0),
+            cell(median(ratios), 2),
+            interval(low, high),
         );
     }
     text + "\n"

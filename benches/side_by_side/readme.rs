@@ -4,7 +4,7 @@ use crate::Options;
 use crate::contestant::{MOONGATE, NAMES, REFERENCE};
 use crate::growth::Growth;
 use crate::measure::Sample;
-use crate::report::{Measured, circumstances, lua_share};
+use crate::report::{Measured, cell, circumstances, interval, lua_share};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -43,7 +43,7 @@ fn table(all: &[Measured], growth: &Growth, options: &Options) -> String {
             let of = |name| cell(measured.median(name, value), digits);
             format!("{} / {}", of(MOONGATE), of(REFERENCE))
         };
-        let interval = if low.is_nan() { "–".into() } else { format!("{low:.2}-{high:.2}") };
+        let interval = interval(low, high);
         let (rate, p99) = (both(Sample::rate, 0), both(|it| it.p99_ms, 1));
         let _ = writeln!(text, " | {} | {interval} | {rate} | {p99} |", cell(ratio, 2));
     }
@@ -54,8 +54,4 @@ fn table(all: &[Measured], growth: &Growth, options: &Options) -> String {
         }
     }
     text
-}
-
-fn cell(value: f64, digits: usize) -> String {
-    if value.is_nan() { "–".into() } else { format!("{value:.digits$}") }
 }

@@ -106,20 +106,21 @@ pub fn whole(all: &[Measured]) -> String {
         .to_owned();
     for measured in all {
         for (index, name) in measured.names().enumerate() {
-            let of = |value: fn(&Sample) -> f64| measured.median(name, value);
+            let of = |value: fn(&Sample) -> f64, digits| cell(measured.median(name, value), digits);
             let (ratio, low, high) = measured.ratio(name);
-            let title = if index == 0 { &measured.title } else { "" };
-            let _ = writeln!(
-                text,
-                "| {title} | {name} | {:.2} | {:.2} | {:.2} | {:.0} | {:.2} | {:.0} | {ratio:.3} \
-                 | {low:.3}-{high:.3} |",
-                of(Sample::cpu_us),
-                of(Sample::user_us),
-                of(Sample::system_us),
-                of(Sample::rate),
-                of(|it| it.p99_ms),
-                of(|it| it.peak_kib) / MIB,
-            );
+            let cells = [
+                if index == 0 { measured.title.clone() } else { String::new() },
+                name.to_owned(),
+                of(Sample::cpu_us, 2),
+                of(Sample::user_us, 2),
+                of(Sample::system_us, 2),
+                of(Sample::rate, 0),
+                of(|it| it.p99_ms, 2),
+                of(|it| it.peak_kib / MIB, 0),
+                cell(ratio, 3),
+                interval(low, high),
+            ];
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
         }
     }
     text + "\n" + &lua_share(all)
@@ -131,6 +132,9 @@ pub fn lua_share(all: &[Measured]) -> String {
     let (Some(with), Some(without)) = (find("get"), find("no-lua")) else {
         return String::new();
     };
+    if [REFERENCE, MOONGATE].iter().any(|it| with.samples(it).is_empty()) {
+        return String::new();
+    }
     let share = |name: &str| {
         let pairs = with.samples(name).iter().zip(without.samples(name));
         median(pairs.map(|(with, without)| with.cpu_us() - without.cpu_us()))
@@ -140,4 +144,14 @@ pub fn lua_share(all: &[Measured]) -> String {
         share(REFERENCE),
         share(MOONGATE)
     )
+}
+
+/// A number for a table, with so many digits behind the point; a dash for none.
+pub fn cell(value: f64, digits: usize) -> String {
+    if value.is_finite() { format!("{value:.digits$}") } else { "–".into() }
+}
+
+/// An interval for a table.
+pub fn interval(low: f64, high: f64) -> String {
+    if low.is_finite() { format!("{low:.2}-{high:.2}") } else { "–".into() }
 }
