@@ -8,6 +8,7 @@ use crate::measure::said;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// Requests that are counted, behind as many that warm up.
 const REQUESTS: u32 = 5000;
@@ -40,7 +41,8 @@ fn instructions(around: &Surroundings<'_>, kind: Kind) -> Result<f64, String> {
     is_there("valgrind")?;
     let folder = tempfile::TempDir::new().map_err(|it| it.to_string())?;
     let out = format!("--callgrind-out-file={}/out", folder.path().display());
-    let setup = around.setup(kind).under(&["valgrind", "-q", "--tool=callgrind", &out]);
+    let setup =
+        around.setup(kind).under(&["valgrind", "-q", "--fair-sched=yes", "--tool=callgrind", &out]);
     let server = setup.start(include_str!("canary.conf"));
     ask(&server, REQUESTS);
     let pid = server.pid().to_string();
@@ -83,7 +85,10 @@ fn system_calls(around: &Surroundings<'_>, kind: Kind) -> Result<BTreeMap<String
 }
 
 fn ask(server: &Server, count: u32) {
-    let mut client = Client::connect(server.port()).expect("it listens");
+    // valgrind makes a start of seconds, and of a minute on a busy machine.
+    let patience = Duration::from_secs(300);
+    let client = Client::connect(server.port()).and_then(|it| it.patience(patience));
+    let mut client = client.expect("it listens");
     let fields = crate::FIELDS.map(|it| format!("{it}\r\n")).concat();
     for _ in 0..count {
         let response = client.request("GET", "/api/users?id=1", &fields).expect("it answers");
