@@ -146,7 +146,7 @@ impl Client {
     }
 }
 
-fn without_port(name: &str) -> &str {
+pub(super) fn without_port(name: &str) -> &str {
     match name.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => {
             // What has more colons is an address of IPv6 without a port.

@@ -106,7 +106,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// RFC 2253: the last part first, `,` between, special characters escaped; UTF-8 stays.
-fn distinguished_name(name: &X509NameRef) -> String {
+pub(super) fn distinguished_name(name: &X509NameRef) -> String {
     let parts: Vec<_> = name.entries().collect();
     let mut text = String::new();
     for entry in parts.into_iter().rev() {

@@ -14,4 +14,6 @@ pub use endpoint::{Choice, Endpoint, Names};
 pub use established::Established;
 pub use server::{Server, server};
 pub use stream::{RECORD_BYTES, TlsStream};
-pub use words::handshake_failure;
+
+#[cfg(test)]
+mod tests;

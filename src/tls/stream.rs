@@ -94,6 +94,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         self.ssl.ssl().pending() > 0 || !self.ssl.get_ref().incoming.is_empty()
     }
 
+    /// Bytes of memory that are held for what comes and goes.
+    #[cfg(test)]
+    pub(super) fn buffered(&self) -> usize {
+        let memory = self.ssl.get_ref();
+        memory.incoming.capacity() + memory.outgoing.capacity()
+    }
+
     /// OpenSSL's side of it.
     pub fn ssl(&self) -> &SslRef {
         self.ssl.ssl()

@@ -31,7 +31,7 @@ pub(super) fn queue(errors: &ErrorStack) -> String {
 }
 
 /// Why a handshake failed, without the place: `SSL_do_handshake() failed (SSL: …)`.
-pub fn handshake_failure(error: &ssl::Error) -> String {
+pub(super) fn handshake_failure(error: &ssl::Error) -> String {
     if let Some(errors) = error.ssl_error() {
         return format!("SSL_do_handshake() failed{}", queue(errors));
     }

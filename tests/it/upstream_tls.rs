@@ -203,3 +203,15 @@ fn settings_that_make_no_sense_are_refused() {
         assert!(exit.said.contains("moongate.conf:"), "{}", exit.said);
     }
 }
+
+#[test]
+fn health_checks_that_would_be_in_the_clear_are_refused() {
+    let (authority, origin) = origin();
+    let text = "http { upstream u { server $ORIGIN;\nhealth_check CHECK; }\n\
+         server { listen 127.0.0.1:$PORT; location / { proxy_pass https://u; } } }";
+    let exit = setup(&authority, &origin).run_to_end(&text.replace("CHECK", "interval=60s"));
+    let expected = "moongate.conf:2: health checks speak no TLS, and \"u\" is talked to by it in ";
+    assert!(!exit.status.success() && exit.said.contains(expected), "{}", exit.said);
+    let server = setup(&authority, &origin).start(&text.replace("CHECK", "type=tcp interval=60s"));
+    assert_eq!(get(server.port(), "/").status(), 200);
+}

@@ -94,7 +94,8 @@ impl Build<'_> {
         prefix: &str,
     ) -> Arc<Conf> {
         let mut conf = self.conf(settings, at);
-        if pass.is_some_and(|it| may_be_tls(&it.url)) {
+        if let Some(pass) = pass.filter(|it| may_be_tls(&it.url)) {
+            self.refuse_plain_checks(pass);
             let conf = Arc::make_mut(&mut conf);
             Arc::make_mut(&mut conf.proxy).tls = self.proxy_tls(settings, at).map(Arc::new);
         }
