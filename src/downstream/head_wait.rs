@@ -39,6 +39,8 @@ struct State {
     until: Option<Tick>,
     /// A byte of the head has come.
     begun: bool,
+    /// What comes may be frames that are no head: they set no deadline.
+    frames: bool,
 }
 
 /// What follows from the time it has taken.
@@ -59,7 +61,8 @@ impl HeadWait {
     pub fn new(connection: Rc<Connection>, timeout_ms: u64) -> Self {
         let since = connection.accepted;
         let until = (timeout_ms > 0).then(|| since.plus_ms(timeout_ms));
-        let state = State { requests: connection.requests.get(), since, until, begun: false };
+        let requests = connection.requests.get();
+        let state = State { requests, since, until, begun: false, frames: false };
         Self {
             connection,
             timeout_ms,
@@ -76,7 +79,14 @@ impl HeadWait {
         let requests = self.connection.requests.get();
         let since = clock::monotonic();
         let until = keepalive_timeout_ms.map(|it| since.plus_ms(it));
-        self.state.set(State { requests, since, until, begun: false });
+        self.state.set(State { requests, since, until, begun: false, frames: false });
+    }
+
+    /// The last request of an HTTP/2 connection is complete: it is idle, whatever frames come, for
+    /// as long as somebody else says.
+    pub fn begin_between_streams(&self) {
+        self.begin(None);
+        self.state.set(State { frames: true, ..self.state.get() });
     }
 
     /// Whether a byte of the head has come.
@@ -92,7 +102,7 @@ impl HeadWait {
     /// Bytes of the head came; false when they came too late.
     pub fn arrived(&self, now: Tick) -> bool {
         let mut state = self.state.get();
-        if !state.begun {
+        if !state.begun && !state.frames {
             state.begun = true;
             if state.requests > 0 {
                 state.until = (self.timeout_ms > 0).then(|| now.plus_ms(self.timeout_ms));
@@ -208,6 +218,17 @@ mod tests {
         assert!(wait.arrived(now.plus_ms(4999)));
         assert_eq!(wait.verdict(now.plus_ms(5998)), Verdict::Wait(Some(now.plus_ms(5999))));
         assert_eq!(wait.verdict(now.plus_ms(5999)), Verdict::TimedOut);
+    }
+
+    #[test]
+    fn frames_between_streams_set_no_deadline() {
+        let connection = fixture::connection(ms(0));
+        let wait = HeadWait::new(connection.clone(), 1000);
+        connection.requests.set(1);
+        wait.begin_between_streams();
+        assert!(wait.arrived(ms(5000)));
+        assert_eq!(wait.verdict(ms(70_000)), Verdict::Wait(None));
+        assert!(wait.idle_since().is_some(), "its place may be another's");
     }
 
     #[test]

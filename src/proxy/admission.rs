@@ -43,7 +43,9 @@ pub(super) fn admit(
     snapshot: &Arc<Snapshot>,
     connection: Rc<Connection>,
 ) -> Admitted {
-    accept(from_fields(session.req_header()), snapshot, connection)
+    let server = snapshot.listener(&connection.listener).map_or(0, |it| it.names.default);
+    let underscores = snapshot.server(server).conf.heads.underscores;
+    accept(from_fields(session.req_header(), underscores), snapshot, connection)
 }
 
 /// Makes a request of a head of HTTP/1: `parsed` are places in `raw`. A head that was refused as it
@@ -107,7 +109,7 @@ fn accept(mut head: Head, snapshot: &Arc<Snapshot>, connection: Rc<Connection>) 
     });
     let refusal = refusal.or_else(|| security::refuse(&request));
     let refusal = refusal.or_else(|| not_allowed(&request));
-    Admitted { refusal: refusal, request }
+    Admitted { refusal, request }
 }
 
 /// Methods that nginx answers with 405 wherever they are sent to.
@@ -154,7 +156,7 @@ fn from_spans(parsed: &RequestHead, raw: &Bytes, fault: Option<Fault>) -> Head {
 }
 
 /// HTTP/2: pseudo header fields make the line; `:authority` stands for `Host`.
-fn from_fields(parsed: &pingora::http::RequestHeader) -> Head {
+fn from_fields(parsed: &pingora::http::RequestHeader, underscores: bool) -> Head {
     let method = Bytes::copy_from_slice(parsed.method.as_str().as_bytes());
     let target = Bytes::copy_from_slice(parsed.raw_path());
     let line = Bytes::from([&method, &b" "[..], &target, b" ", b"HTTP/2.0"].concat());
@@ -171,7 +173,7 @@ fn from_fields(parsed: &pingora::http::RequestHeader) -> Head {
         headers.append("cookie", Bytes::from(joined));
     }
     for (name, value) in &parsed.headers {
-        if name == http::header::COOKIE {
+        if name == http::header::COOKIE || !is_kept(name.as_str(), underscores) {
             continue;
         }
         let name = Bytes::copy_from_slice(name.as_str().as_bytes());
@@ -183,6 +185,12 @@ fn from_fields(parsed: &pingora::http::RequestHeader) -> Head {
     let fault = fault_of_fields(&method, &headers);
     let version = Version::Http2;
     Head { line, method, target, version, headers, host, length, raw: None, fault }
+}
+
+/// nginx drops names with other characters (`ignore_invalid_headers`), and `_` unless told.
+fn is_kept(name: &str, underscores: bool) -> bool {
+    let kept = |it: u8| it.is_ascii_alphanumeric() || it == b'-' || (underscores && it == b'_');
+    name.bytes().all(kept)
 }
 
 /// The framing is HTTP/2's own; what is said twice is refused as in HTTP/1.

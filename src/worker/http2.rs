@@ -185,7 +185,7 @@ impl Served {
             Event::IdleTooLong if self.ending => return ControlFlow::Break(()),
             Event::Idle if self.active.count.get() > 0 => {}
             Event::Idle if self.limits.idle_ms > 0 && !self.ending => {
-                self.wait.begin(None);
+                self.wait.begin_between_streams();
                 self.open.listener().notice_idle();
                 self.ring_after(Duration::from_millis(self.limits.idle_ms));
             }

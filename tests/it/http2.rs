@@ -220,6 +220,8 @@ fn what_reaches_the_upstream_is_clean_http1() {
         let post = request(Method::POST, "/p?q")
             .header("te", "trailers")
             .header("x-own", "1")
+            .header("x_under", "2")
+            .header("x-odd!", "3")
             .header("cookie", "a=1")
             .header("cookie", "b=2")
             .body(())
@@ -240,6 +242,7 @@ fn what_reaches_the_upstream_is_clean_http1() {
     assert_eq!(post.header("x-own"), Some("1"));
     assert_eq!(post.header("cookie"), Some("a=1; b=2"));
     assert_eq!((post.header("te"), post.header("transfer-encoding")), (None, None));
+    assert_eq!((post.header("x_under"), post.header("x-odd!")), (None, None));
     assert!(post.head.fields.iter().all(|(name, _)| !name.starts_with(':')));
 }
 
