@@ -10,6 +10,7 @@ mod cosockets;
 mod drain;
 mod examples;
 mod faults;
+mod framing;
 mod health;
 mod http2;
 mod logs;

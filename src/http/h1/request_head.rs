@@ -263,7 +263,8 @@ impl Parser {
         let length = memchr::memchr(b' ', &line[target..]).unwrap_or(line.len() - target);
         let behind = target + length;
         let version = behind + blanks(&line[behind..]);
-        if length == 0 || octets::has_control(&line[target..behind], false) {
+        let begins = line.get(target).is_some_and(|it| *it == b'/' || it.is_ascii_alphabetic());
+        if !begins || octets::has_control(&line[target..behind], false) {
             return Err(Fault::Request);
         }
         self.head.target = Span::new(start + target, start + behind);
