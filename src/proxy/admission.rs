@@ -69,7 +69,12 @@ fn accept(mut head: Head, snapshot: &Arc<Snapshot>, connection: Rc<Connection>) 
     let never_came = head.fault.is_some_and(Fault::is_end);
     if target.is_none() && !is_line_bad && !never_came {
         head.fault = Some(Fault::Request);
+    }
+    if head.fault.is_some_and(Fault::is_of_line) {
+        // nginx had not read on.
         head.length = 0;
+        head.headers.clear();
+        head.host = None;
     }
     let of_target = target.as_ref().and_then(|it| it.host.clone());
     let host = named_host(&head, of_target).unwrap_or_else(|fault| {
@@ -149,7 +154,7 @@ fn from_spans(parsed: &RequestHead, raw: &Bytes, fault: Option<Fault>) -> Head {
         },
         headers,
         host: parsed.host.map(slice),
-        length: parsed.end as u64,
+        length: (parsed.end - parsed.start.min(parsed.end)) as u64,
         raw: Some(raw.slice(parsed.start.min(parsed.end)..parsed.end)),
         fault,
     }

@@ -171,9 +171,12 @@ impl Reader {
 
     /// Reads and drops what is left.
     pub async fn discard(&mut self, side: &mut Side<'_>, request: &Request) -> Result<()> {
+        // nginx does not count what it throws away.
+        let counted = request.body_bytes_read.get();
         while !self.over {
             poll_fn(|cx| self.poll_chunk(cx, side, request)).await?;
         }
+        request.body_bytes_read.set(counted);
         *request.body.borrow_mut() = Body::Discarded;
         Ok(())
     }

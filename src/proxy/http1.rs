@@ -154,7 +154,6 @@ async fn settle(wire: &mut Wire, request: &Request, is_refused: bool) -> Next {
     }
     if !wire.is_body_over() {
         let left = wire.discard(lingering.time_ms, lingering.timeout_ms).await;
-        request.body_bytes_read.set(wire.received());
         if left.is_err() {
             return Next::Cut;
         }

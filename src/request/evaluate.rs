@@ -179,7 +179,11 @@ impl Request {
     fn append_builtin(&self, builtin: Builtin, out: &mut Vec<u8>) -> bool {
         use Builtin as B;
         match builtin {
-            B::Uri | B::DocumentUri => put(Some(&self.uri.borrow()), out),
+            B::Uri | B::DocumentUri => {
+                // That of a request line that was refused is not known.
+                let uri = self.uri.borrow();
+                put((!uri.is_empty()).then_some(&**uri), out)
+            }
             B::Args | B::QueryString => put(self.args.borrow().as_deref(), out),
             B::IsArgs => {
                 let some = self.args.borrow().as_ref().is_some_and(|it| !it.is_empty());

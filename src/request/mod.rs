@@ -95,7 +95,8 @@ pub struct Request {
     pub raw_head: RefCell<Option<Bytes>>,
     /// The request's body.
     pub body: RefCell<Body>,
-    /// Bytes of the body that were read from the client, chunks with their framing.
+    /// Bytes of the body that were read from the client, chunks with their framing; not those that
+    /// nobody wanted.
     pub body_bytes_read: Cell<u64>,
     /// Declared length of the body: the request's own `Content-Length`.
     pub content_length: Cell<Option<u64>>,

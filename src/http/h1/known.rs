@@ -38,6 +38,8 @@ pub(super) struct Known {
     /// A bit for each of [`UNIQUE`] that has come.
     seen: u16,
     coding: Option<Span>,
+    /// There is a `Content-Length`, and it is no number.
+    is_length_bad: bool,
 }
 
 impl Known {
@@ -63,7 +65,8 @@ impl Known {
             }
             14 if is(b"content-length") => {
                 self.once(name)?;
-                head.content_length = Some(decimal(value).ok_or(Fault::Length)?);
+                head.content_length = decimal(value);
+                self.is_length_bad = head.content_length.is_none();
             }
             17 if is(b"transfer-encoding") => {
                 self.once(name)?;
@@ -94,6 +97,9 @@ impl Known {
 
     /// What all fields together must be.
     pub fn conclude(&self, input: &[u8], head: &mut RequestHead) -> Result<(), Fault> {
+        if self.is_length_bad {
+            return Err(Fault::Length);
+        }
         let Some(coding) = self.coding else { return Ok(()) };
         if head.version < Version::V11 {
             return Err(Fault::Coding10);

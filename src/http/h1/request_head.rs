@@ -245,8 +245,9 @@ impl Parser {
                 let is_all = self.head.version == Version::V09;
                 self.stage = if is_all { Stage::Done } else { Stage::Fields };
             }
-            (_, false) => self.field(input, start, end)?,
+            (_, false) => self.field(input, start, end, next)?,
             (_, true) => {
+                self.head.end = next;
                 self.known.conclude(input, &mut self.head)?;
                 self.stage = Stage::Done;
             }
@@ -282,7 +283,7 @@ impl Parser {
         Ok(())
     }
 
-    fn field(&mut self, input: &[u8], start: usize, end: usize) -> Result<(), Fault> {
+    fn field(&mut self, input: &[u8], start: usize, end: usize, next: usize) -> Result<(), Fault> {
         let line = &input[start..end];
         let (length, kept) = octets::name(line, self.policy.underscores).ok_or(Fault::Field)?;
         let value = &line[length + 1..];
@@ -301,6 +302,8 @@ impl Parser {
             name: Span::new(start, start + length),
             value: Span::new(from, from + value.len()),
         };
+        // It is a line of HTTP, whatever it says.
+        self.head.end = next;
         self.known.note(&line[..length], value, field.value, &mut self.head)?;
         self.head.fields.push(field);
         Ok(())
