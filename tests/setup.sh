@@ -5,17 +5,21 @@
 #
 #   sh tests/setup.sh build|tests|bench
 #
-# It needs root or sudo only when something is missing. Debian starts nginx and haproxy as soon as
-# they are installed; here they neither start nor come back at boot, and one that was there before
-# is not touched.
+# It needs root or sudo only when something is missing. Debian starts nginx, haproxy, redis and
+# memcached as soon as they are installed; here they neither start nor come back at boot, and one
+# that was there before is not touched.
 set -eu
 
 packages='build-essential cmake libssl-dev pkg-config'
-tests='curl git libnginx-mod-http-lua lua-cjson lua-lpeg nginx strace wrk'
+tests='curl git libnginx-mod-http-lua lua-cjson lua-lpeg lua-resty-lrucache memcached nginx
+    redis-server strace wrk'
+# Lua alone, whose packages would bring a whole nginx with them: unpacked beside what cargo builds.
+libraries='lua-nginx-cookie lua-nginx-dns lua-nginx-memcached lua-nginx-redis lua-nginx-string'
 case ${1-} in
     build) ;;
     tests) packages="$packages $tests" ;;
     bench) packages="$packages $tests haproxy nghttp2-client openssl valgrind" ;;
+    packages) packages=$2 ;; # by itself, as root
     *)
         echo "usage: sh $0 build|tests|bench" >&2
         exit 2
@@ -26,18 +30,51 @@ is_installed() {
     [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        echo "$0: neither root nor sudo is here to run: $*" >&2
+        exit 1
+    fi
+}
+
+# Unpacks the libraries, which needs no root.
+unpack_libraries() {
+    case $1 in tests | bench) ;; *) return 0 ;; esac
+    folder=$(cd "$(dirname "$0")/.." && pwd)/target/lua-libraries
+    [ ! -e "$folder/nginx/redis.lua" ] || return 0
+    echo "unpacking $libraries" >&2
+    work=$(mktemp -d)
+    (
+        cd "$work"
+        # shellcheck disable=SC2086
+        apt-get -qq download $libraries 2>/dev/null || {
+            as_root apt-get -qq update
+            apt-get -qq download $libraries
+        }
+        for archive in *.deb; do dpkg -x "$archive" .; done
+    )
+    mkdir -p "$folder"
+    cp -R "$work/usr/share/lua/5.1/nginx" "$folder"
+    rm -rf "$work"
+}
+
 missing=
 for package in $packages; do
     is_installed "$package" || missing="$missing $package"
 done
-[ -n "$missing" ] || exit 0
+if [ -z "$missing" ]; then
+    unpack_libraries "$1"
+    exit 0
+fi
 
 if [ "$(id -u)" != 0 ]; then
-    if ! command -v sudo >/dev/null; then
-        echo "$0: neither root nor sudo is here to run: apt-get install$missing" >&2
-        exit 1
-    fi
-    exec sudo sh "$0" "$@"
+    as_root sh "$0" packages "$missing"
+    unpack_libraries "$1"
+    exit 0
 fi
 
 policy=/usr/sbin/policy-rc.d
@@ -51,7 +88,7 @@ trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 
 had=
-for server in nginx haproxy; do
+for server in nginx haproxy redis-server memcached; do
     if is_installed $server; then had="$had $server"; fi
 done
 if [ ! -e "$policy" ]; then
@@ -73,7 +110,9 @@ apt update
 # shellcheck disable=SC2086
 apt install -y --no-install-recommends $missing
 
-for server in nginx haproxy; do
+for server in nginx haproxy redis-server memcached; do
     case " $had " in *" $server "*) continue ;; esac
     if is_installed $server; then update-rc.d $server disable >/dev/null 2>&1 || true; fi
 done
+
+unpack_libraries "$1"

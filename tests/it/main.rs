@@ -13,6 +13,7 @@ mod faults;
 mod framing;
 mod health;
 mod http2;
+mod libraries;
 mod logs;
 mod lua_errors;
 mod metrics;

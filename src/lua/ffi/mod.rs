@@ -6,6 +6,7 @@ pub mod call;
 pub mod clock;
 pub mod function;
 pub mod heap;
+pub mod nginx;
 pub mod object;
 mod raw;
 pub mod stack;
