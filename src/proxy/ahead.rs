@@ -170,7 +170,7 @@ impl Ahead {
 }
 
 /// Notes how many bytes the exchange has taken.
-fn count(request: &Request, exchange: &mut Exchange) {
+pub(super) fn count(request: &Request, exchange: &mut Exchange) {
     if let Some(attempt) = request.attempts.borrow_mut().last_mut() {
         attempt.response_length = exchange.body_received();
         attempt.bytes_received = exchange.received();

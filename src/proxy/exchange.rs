@@ -5,6 +5,7 @@
 //! an [`Exchange`] is polled by the request that it serves, and dropping it closes the connection.
 
 mod connection;
+mod raw;
 mod receiving;
 mod sending;
 mod transport;
@@ -90,6 +91,8 @@ pub(super) struct Exchange {
     was_chunked: bool,
     /// The connection may serve another request.
     keeps: bool,
+    /// The peer may switch protocols.
+    switches: bool,
 }
 
 /// A connection to a peer, ready for a request.
@@ -158,6 +161,7 @@ impl Exchange {
             framing: Framing::Nothing,
             was_chunked: false,
             keeps: false,
+            switches: false,
         }
     }
 
@@ -244,6 +248,7 @@ impl Exchange {
             let Some(head) = read.map_err(|error| self.invalid(&error))? else { return Ok(None) };
             self.heads += head.wire_length() as u64;
             match head.status {
+                101 if self.switches => return Ok(Some(head)),
                 101 => return Err(self.invalid(&"upstream switches protocols unasked")),
                 100..=199 if self.interim == MOST_INTERIM => {
                     return Err(self.invalid(&"upstream sent too many interim responses"));

@@ -13,7 +13,7 @@ use pingora::http::ResponseHeader as PingoraHead;
 /// Whether a body follows the head.
 pub(super) fn has_body(request: &Request) -> bool {
     let status = request.response.borrow().status;
-    !request.is_head() && status != 204 && status != 304
+    !request.is_head() && !matches!(status, 101 | 204 | 304)
 }
 
 /// Decides what the wire needs to know and was not said: framing and keep-alive.
@@ -26,8 +26,8 @@ pub(super) fn settle(request: &Request, wants_keepalive: bool) {
         head.content_type = None;
         head.last_modified = None;
     }
-    let bodyless = head.status == 204 || head.status == 304 || request.is_head();
-    if head.status == 204 || head.status == 304 {
+    let bodyless = matches!(head.status, 101 | 204 | 304) || request.is_head();
+    if matches!(head.status, 101 | 204 | 304) {
         head.content_length = None;
     }
     let framed = head.content_length.is_some() || bodyless;
@@ -138,7 +138,12 @@ fn fields(request: &Request, response: &ResponseHead, mut add: impl FnMut(&[u8],
     }
     if request.version < Version::Http2 {
         let closes = response.closes == Some(true);
-        add(b"Connection", if closes { b"close" } else { b"keep-alive" });
+        let connection: &[u8] = match (response.status, closes) {
+            (101, _) => b"upgrade",
+            (_, true) => b"close",
+            (_, false) => b"keep-alive",
+        };
+        add(b"Connection", connection);
         if let Some(header) = conf.keepalive_header_s.filter(|_| !closes) {
             add(b"Keep-Alive", format!("timeout={header}").as_bytes());
         }

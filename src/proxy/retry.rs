@@ -14,7 +14,7 @@ use crate::http::h1::response_head::ReceivedHead;
 use crate::log::Level;
 use crate::lua::ngx::balancer::PeerFailure;
 use crate::metrics;
-use crate::request::{Attempt, Body, Request};
+use crate::request::{Attempt, Body, Request, Version};
 use crate::snapshot::proxy_target::ProxyTarget;
 use crate::upstream::retry::{self, Fault, Tries, Verdict, first_tries, is_idempotent, judge};
 use crate::upstream::{Outcome, Peer};
@@ -167,6 +167,9 @@ async fn exchange(serving: &mut Serving<'_>, round: &mut Round, line: Line) -> R
         sending.push(Some(begun));
     }
     let mut exchange = Box::new(Exchange::new(line, &group, sending, round.timeouts));
+    if written.upgrades && may_switch(serving) && !streams {
+        exchange.allow_switch();
+    }
     let limit = request.conf().proxy.buffer_size;
     let said = wait_for(serving, &mut exchange, |it, cx| it.poll_head(cx, limit)).await;
     note(&request, |it, ms| {
@@ -186,6 +189,12 @@ async fn exchange(serving: &mut Serving<'_>, round: &mut Round, line: Line) -> R
             Ok(Tried::Ended(Flow::Status(status)))
         }
     }
+}
+
+/// Whether the client has asked for another protocol, and its connection could change to one.
+fn may_switch(serving: &mut Serving<'_>) -> bool {
+    let asks = serving.request.headers.borrow().contains(b"upgrade");
+    asks && serving.request.version == Version::Http11 && serving.client.raw().is_some()
 }
 
 /// What of the request follows its head.

@@ -205,7 +205,6 @@ impl<'a> Client<'a> {
 
     /// The connection itself, for what follows a 101: HTTP/1 only. What was written is flushed
     /// first by the caller.
-    #[expect(dead_code, reason = "upgraded connections are relayed over it")]
     pub fn raw(&mut self) -> Option<&mut Wire> {
         match &mut self.side {
             Side::H1 { wire, .. } => Some(wire),

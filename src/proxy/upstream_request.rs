@@ -2,6 +2,8 @@
 
 use super::pick::UriPart;
 use crate::http::escape;
+use crate::http::h1::octets;
+use crate::http::number;
 use crate::request::{Body, Request};
 
 /// What a request that was written asks for.
@@ -9,6 +11,8 @@ use crate::request::{Body, Request};
 pub(super) struct Written {
     /// The method is HEAD: the response has no body.
     pub headless: bool,
+    /// It asks for another protocol.
+    pub upgrades: bool,
 }
 
 /// Appends the head for the upstream to `out`, which is empty; `None` where `proxy_method` or a
@@ -36,6 +40,7 @@ pub(super) fn write_head(
     }
     out.extend_from_slice(if proxy.http11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
     let mut sets_length = false;
+    let mut upgrades = false;
     for (name, value) in &proxy.set_header {
         sets_length |= name.eq_ignore_ascii_case(b"content-length");
         let start = out.len();
@@ -43,11 +48,12 @@ pub(super) fn write_head(
         let value_start = out.len();
         value.append(request, out);
         end_field(start, name, value_start, false, out);
+        upgrades |= name.eq_ignore_ascii_case(b"upgrade") && out.len() > start;
     }
     let length = if streams { request.content_length.get() } else { body_length(request) };
     if let Some(length) = length.filter(|_| !sets_length) {
         out.extend_from_slice(b"Content-Length: ");
-        decimal_into(length, out);
+        number::decimal_into(out, length);
         out.extend_from_slice(b"\r\n");
     }
     if streams && length.is_none() {
@@ -65,7 +71,7 @@ pub(super) fn write_head(
         }
     }
     out.extend_from_slice(b"\r\n");
-    Some(Written { headless })
+    Some(Written { headless, upgrades })
 }
 
 fn begin_field(name: &[u8], out: &mut Vec<u8>) {
@@ -77,7 +83,7 @@ fn begin_field(name: &[u8], out: &mut Vec<u8>) {
 /// out, as HTTP cannot say it; so is an empty one, unless the client sent it.
 fn end_field(start: usize, name: &[u8], value_start: usize, may_be_empty: bool, out: &mut Vec<u8>) {
     let value = &out[value_start..];
-    if (value.is_empty() && !may_be_empty) || !is_name(name) || !is_value(value) {
+    if (value.is_empty() && !may_be_empty) || !is_name(name) || octets::has_control(value, true) {
         return out.truncate(start);
     }
     out.extend_from_slice(b"\r\n");
@@ -91,27 +97,7 @@ fn is_name(name: &[u8]) -> bool {
 
 /// No byte that ends a request line or a word of it.
 fn is_target(target: &[u8]) -> bool {
-    !target.iter().fold(false, |any, byte| any | (*byte <= b' ') | (*byte == 0x7f))
-}
-
-/// No control character but the tab.
-fn is_value(value: &[u8]) -> bool {
-    let bad = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
-    !value.iter().fold(false, |any, byte| any | bad(*byte))
-}
-
-fn decimal_into(number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut left = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (left % 10) as u8;
-        left /= 10;
-        if left == 0 || at == 0 {
-            return out.extend_from_slice(&digits[at..]);
-        }
-    }
+    !octets::has_control(target, false) && memchr::memchr(b' ', target).is_none()
 }
 
 /// The length of the body that is sent; `None` where nginx sends no `Content-Length`.

@@ -6,6 +6,7 @@ use super::exchange::{Broken, Exchange};
 use super::filters;
 use super::phases::{Flow, Serving, cut};
 use super::retry::{end_attempt, gone};
+use super::tunnel;
 use crate::http::h1::response_head::{Meaning, ReceivedHead};
 use crate::http::headers::Headers;
 use crate::http::uri;
@@ -55,9 +56,16 @@ pub(super) async fn pass(
         return Ok(accel_redirect(&request, &target));
     }
     fill(&request, &proxy);
+    if status == 101 {
+        // What follows is not HTTP.
+        request.response.borrow_mut().closes = Some(true);
+    }
     if serving.send_head().is_err() {
         end_attempt(&request, None);
         return Ok(Flow::Done);
+    }
+    if status == 101 {
+        return tunnel::run(serving, exchange).await;
     }
     let limit = if buffering { proxy.buffers_bytes } else { 0 };
     let ahead = Ahead::new(serving, exchange, guard, limit);

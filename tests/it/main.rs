@@ -25,6 +25,7 @@ mod retries;
 mod startup;
 mod system_calls;
 mod tls;
+mod upgrades;
 mod upstream_bodies;
 mod upstream_faults;
 mod upstream_tls;

@@ -59,6 +59,11 @@ impl Sending {
         self.sent
     }
 
+    /// Bytes that do not belong to the request were sent: those of another protocol.
+    pub(super) fn note_sent(&mut self, count: usize) {
+        self.sent += count as u64;
+    }
+
     /// Whether the peer has been sent everything.
     pub fn is_whole(&self) -> bool {
         self.at == self.out.len() && matches!(self.rest, Rest::Nothing)
