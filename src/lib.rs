@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod regex;
 pub mod request;
 pub mod resolver;
+pub mod rollout;
 pub mod shdict;
 pub mod snapshot;
 pub mod sys;

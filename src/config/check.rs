@@ -1,5 +1,7 @@
 //! What holds across a whole model, whichever language it was written in.
 
+mod rollouts;
+
 use crate::config::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::config::model::{
     AccessLog, Http, IfBlock, Location, LocationMatch, Model, ProxyPass, RewriteOp, Server,
@@ -22,6 +24,7 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     }
     let Some(http) = &model.http else { return };
     upstreams(&http.upstreams, diagnostics);
+    rollouts::rollouts(http, diagnostics);
     variables(http, diagnostics);
     names(http, diagnostics);
     listeners(&http.servers, diagnostics);

@@ -29,6 +29,16 @@ pub fn lockable(path: &Path) -> Result<File, Failure> {
     opened(path, options.read(true).write(true).create(true).mode(MODE).open(path))
 }
 
+/// Opens a file for reading and writing that only its owner may read, creating it with mode 0600:
+/// the journal of a rollout, which holds a secret.
+///
+/// # Errors
+/// `open() "PATH" failed (CODE: TEXT)`.
+pub fn private(path: &Path) -> Result<File, Failure> {
+    let mut options = OpenOptions::new();
+    opened(path, options.read(true).write(true).create(true).mode(0o600).open(path))
+}
+
 /// Opens a file for reading.
 ///
 /// # Errors

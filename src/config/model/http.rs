@@ -1,6 +1,6 @@
 //! The `http` block: servers, and what they share.
 
-use super::{Location, LogFormat, LuaHttp, RewriteOp, Settings, Text, Upstream};
+use super::{Location, LogFormat, LuaHttp, RewriteOp, Rollout, Settings, Text, Upstream};
 use crate::config::diagnostic::At;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,9 @@ pub struct Http {
     pub servers: Vec<Server>,
     /// `upstream` blocks.
     pub upstreams: Vec<Upstream>,
+    /// `rollout` blocks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<Rollout>,
     /// `map` blocks.
     pub maps: Vec<Map>,
     /// `split_clients` blocks.

@@ -9,6 +9,7 @@ mod location;
 mod log;
 mod lua;
 mod main;
+mod rollout;
 mod settings;
 mod tls;
 mod upstream;
@@ -23,6 +24,10 @@ pub use location::{
 pub use log::{AccessLog, AccessLogTarget, ErrorLog, ErrorLogTarget, LogFormat, LogFormatEscape};
 pub use lua::{Chunk, ChunkSource, LuaHttp, SharedDict};
 pub use main::{Events, Main, Model, WorkerProcesses};
+pub use rollout::{
+    Ask, AskSource, Choice, FailureLimit, LatencyLimit, OnBreach, OnMissing, Rollout, Rule, Step,
+    StickyCookie, StickyKey, Trust, Variant, Webhook,
+};
 pub use settings::{
     AddHeader, ErrorPage, LargeBuffers, LingeringClose, NextUpstream, ServerTokens, Settings,
     SizeUnlimited,

@@ -27,6 +27,8 @@ pub const LOCATION_IF: Contexts = 1 << 6;
 pub const UPSTREAM: Contexts = 1 << 7;
 /// `match`
 pub const MATCH: Contexts = 1 << 8;
+/// `rollout`
+pub const ROLLOUT: Contexts = 1 << 9;
 /// The three levels that nearly every setting of HTTP may stand on.
 pub const HSL: Contexts = HTTP | SERVER | LOCATION;
 /// These and `if` in a location.
@@ -36,7 +38,7 @@ pub const REWRITE: Contexts = SERVER | SERVER_IF | LOCATION | LOCATION_IF;
 /// Everywhere: for directives that are refused or replaced wherever they stand.
 pub const ANYWHERE: Contexts = Contexts::MAX;
 
-const CONTEXT_NAMES: [(Contexts, &str); 9] = [
+const CONTEXT_NAMES: [(Contexts, &str); 10] = [
     (MAIN, "main"),
     (EVENTS, "events"),
     (HTTP, "http"),
@@ -46,6 +48,7 @@ const CONTEXT_NAMES: [(Contexts, &str); 9] = [
     (LOCATION_IF, "if in location"),
     (UPSTREAM, "upstream"),
     (MATCH, "match"),
+    (ROLLOUT, "rollout"),
 ];
 
 /// The names of a set of contexts: `http, server, location`.

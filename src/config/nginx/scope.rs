@@ -1,11 +1,12 @@
 //! The part of the model that a directive speaks of: the block around it.
 
 use crate::config::model::{
-    Events, HealthMatch, Http, IfBlock, Location, Main, Model, RewriteOp, Server, Settings,
-    Upstream,
+    Events, HealthMatch, Http, IfBlock, Location, Main, Model, RewriteOp, Rollout, Server,
+    Settings, Upstream,
 };
 use crate::config::nginx::directive::{
-    Contexts, EVENTS, HTTP, LOCATION, LOCATION_IF, MAIN, MATCH, SERVER, SERVER_IF, UPSTREAM,
+    Contexts, EVENTS, HTTP, LOCATION, LOCATION_IF, MAIN, MATCH, ROLLOUT, SERVER, SERVER_IF,
+    UPSTREAM,
 };
 
 /// The block around a directive, as the model has it.
@@ -29,6 +30,8 @@ pub enum Scope<'a> {
     Upstream(&'a mut Upstream),
     /// `match`
     Match(&'a mut HealthMatch),
+    /// `rollout`
+    Rollout(&'a mut Rollout),
 }
 
 impl Scope<'_> {
@@ -44,6 +47,7 @@ impl Scope<'_> {
             Self::LocationIf(_) => LOCATION_IF,
             Self::Upstream(_) => UPSTREAM,
             Self::Match(_) => MATCH,
+            Self::Rollout(_) => ROLLOUT,
         }
     }
 
@@ -91,6 +95,14 @@ impl Scope<'_> {
     pub fn upstream(&mut self) -> Option<&mut Upstream> {
         match self {
             Self::Upstream(upstream) => Some(upstream),
+            _ => None,
+        }
+    }
+
+    /// The `rollout` block.
+    pub fn rollout(&mut self) -> Option<&mut Rollout> {
+        match self {
+            Self::Rollout(rollout) => Some(rollout),
             _ => None,
         }
     }

@@ -102,6 +102,10 @@ impl Build<'_> {
             let entries = types.iter().map(|(it, kind)| (it, kind));
             self.types = Arc::new(crate::http::mime::Types::new(entries));
         }
+        for rollout in &http.rollouts {
+            let message = "\"rollout\" is checked, but not served by this version of Moongate";
+            self.diagnostics.fault(&rollout.at, message);
+        }
         self.declare(http);
         self.upstreams(http);
         let maps = self.maps(http);

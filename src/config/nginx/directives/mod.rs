@@ -14,6 +14,8 @@ mod map;
 mod proxy;
 mod proxy_ssl;
 mod rewrite;
+mod rollout;
+mod rollout_choice;
 mod server;
 mod ssl;
 mod unsupported;
@@ -23,7 +25,7 @@ use crate::config::nginx::directive::Directive;
 
 /// Every directive that Moongate knows, supported or not.
 pub fn all() -> impl Iterator<Item = &'static Directive> {
-    const TABLES: [&[Directive]; 17] = [
+    const TABLES: &[&[Directive]] = &[
         core::TABLE,
         http::TABLE,
         client::TABLE,
@@ -36,13 +38,15 @@ pub fn all() -> impl Iterator<Item = &'static Directive> {
         proxy_ssl::TABLE,
         ssl::TABLE,
         map::TABLE,
+        rollout::TABLE,
+        rollout_choice::TABLE,
         log::TABLE,
         lua::TABLE,
         lua_socket::TABLE,
         accepted::TABLE,
         unsupported::TABLE,
     ];
-    TABLES.into_iter().flatten()
+    TABLES.iter().copied().flatten()
 }
 
 /// The hint for a name without a row whose whole family is refused.

@@ -139,7 +139,16 @@ fn parse_condition(node: &Node) -> Result<Condition, String> {
     if words.first().is_some_and(|it| it.is_empty()) {
         words.remove(0);
     }
-    let Some(first) = words.first().copied() else { return Err(invalid(node.arg(0))) };
+    if words.is_empty() {
+        return Err(invalid(node.arg(0)));
+    }
+    condition(&words)
+}
+
+/// The condition that `words` make.
+pub(super) fn condition(words: &[&str]) -> Result<Condition, String> {
+    let invalid = |text: &str| format!("invalid condition \"{text}\"");
+    let Some(first) = words.first().copied() else { return Err(invalid("")) };
     if let Some(variable) = first.strip_prefix('$') {
         let variable = variable.to_owned();
         return match words[1..] {

@@ -1,7 +1,7 @@
 //! Directives of nginx and its usual companions that this version has not: an error with a hint, so
 //! that they read differently from a typing error, and are never ignored.
 
-use crate::config::nginx::directive::{Directive, unsupported};
+use crate::config::nginx::directive::{ANYWHERE, Directive, ROLLOUT, unsupported};
 
 const ACCESS: &str = "decide in access_by_lua_block, or in front of Moongate";
 const CACHE: &str = "answers are not cached";
@@ -108,7 +108,7 @@ pub(super) const TABLE: &[Directive] = &[
     unsupported("source_charset", ""),
     unsupported("state", ""),
     unsupported("status_zone", ""),
-    unsupported("sticky", ""),
+    Directive { contexts: ANYWHERE & !ROLLOUT, ..unsupported("sticky", "") },
     unsupported("sticky_cookie_insert", ""),
     unsupported("stream", "TCP and UDP are not proxied"),
     unsupported("stub_status", STATUS),

@@ -1,0 +1,343 @@
+//! The journal: every decision of a rollout, on the disk before it takes effect.
+//!
+//! A file of lines, each `KIND CRC32 JSON`; the first names the rollout and keeps a secret. A line
+//! is whole or it is the torn tail of a crash, which is cut off. What was whole and is no longer
+//! means that nothing can be known: all traffic goes to stable, the file is put aside.
+//!
+//! A record that closes a canary begins with another letter than the rest, so that even its first
+//! byte is enough: a rollback whose record was torn is still a rollback.
+
+use super::controller::{Event, Kind};
+use super::plan::Plan;
+use super::signature::hex;
+use super::state::{Phase, State};
+use crate::sys::errno::Failure;
+use crate::sys::open;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// What the first line begins with.
+const MAGIC: &str = "moongate-journal-1";
+/// Kinds of lines: the first; a state; a state in which something is closed.
+const HEAD: u8 = b'J';
+const OPEN: u8 = b'S';
+const CLOSED: u8 = b'X';
+/// A longer journal is written anew with its last record only.
+const LONGEST_BYTES: u64 = 256 * 1024;
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// When, milliseconds since 1970.
+    pub at_ms: u64,
+    /// What happened.
+    pub event: Event,
+    /// The state behind it.
+    pub state: State,
+    /// Who owns which bucket: runs of (variant, length).
+    pub layout: Vec<(u8, u16)>,
+}
+
+/// What a journal told when it was opened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Recovered {
+    /// It was not there, or empty.
+    Nothing,
+    /// The last record.
+    Record(Box<Record>),
+    /// The last record before a rollback whose own record was torn; the rollback stands.
+    TornRollback(Option<Box<Record>>),
+    /// It cannot be understood; why. The file was put aside.
+    Unreadable(String),
+}
+
+impl Recovered {
+    /// The state to go on from under `plan`.
+    pub fn state(&self, plan: &Plan) -> State {
+        match self {
+            Self::Nothing => State::begin(plan),
+            Self::Record(record) => record.state.clone().reconciled(plan),
+            Self::TornRollback(record) => {
+                let known = record.as_ref().map(|it| it.state.clone());
+                let mut state = known.map_or_else(|| State::begin(plan), |it| it.reconciled(plan));
+                state.close_all(Phase::RolledBack);
+                state
+            }
+            Self::Unreadable(_) => State::unreadable(plan),
+        }
+    }
+}
+
+/// Why there is no journal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused.
+    #[error(transparent)]
+    Os(#[from] Failure),
+    /// Another process has it; during an upgrade the old one, until it ends.
+    #[error("another process writes the journal \"{}\"", .0.display())]
+    Held(PathBuf),
+    /// A write failed before, and what it left could not be cut off.
+    #[error("the journal \"{}\" has a broken end", .0.display())]
+    Broken(PathBuf),
+}
+
+/// An open journal, locked for this process.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    /// The first line.
+    head: Vec<u8>,
+    /// Whole lines end here.
+    length: u64,
+    broken: bool,
+}
+
+/// The content of the first line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    magic: String,
+    rollout: String,
+    secret: String,
+}
+
+impl Journal {
+    /// Opens the journal at `path` for the rollout `name`, creating it with `fresh_secret`; the
+    /// third value is its secret.
+    ///
+    /// # Errors
+    /// It cannot be opened, or another process holds it. A journal that cannot be *understood* is
+    /// no error: it is put aside as `PATH.unreadable`.
+    pub fn open(
+        path: &Path,
+        name: &str,
+        fresh_secret: &[u8; 32],
+    ) -> Result<(Self, Recovered, String), Error> {
+        let mut file = lock(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|it| failed("read()", path, it))?;
+        let found = read(&bytes, name);
+        if let Found { head: Some(head), recovered, length } = found {
+            let secret = head.secret.clone();
+            let head = line(HEAD, &head);
+            let mut journal = Self { path: path.to_owned(), file, head, length, broken: false };
+            journal.cut()?;
+            return Ok((journal, recovered, secret));
+        }
+        if matches!(found.recovered, Recovered::Unreadable(_)) {
+            let mut aside = path.as_os_str().to_owned();
+            aside.push(".unreadable");
+            fs::rename(path, &aside).map_err(|it| failed("rename()", path, it))?;
+            file = lock(path)?;
+        }
+        let secret = hex(fresh_secret);
+        let head =
+            Head { magic: MAGIC.to_owned(), rollout: name.to_owned(), secret: secret.clone() };
+        let head = line(HEAD, &head);
+        let mut journal = Self { path: path.to_owned(), file, head, length: 0, broken: false };
+        journal.cut()?;
+        journal.write(&journal.head.clone())?;
+        sync_folder(path)?;
+        Ok((journal, found.recovered, secret))
+    }
+
+    /// Appends `record` and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// It is not: what was written of it is cut off, and the next append may succeed.
+    pub fn append(&mut self, record: &Record) -> Result<(), Error> {
+        let kind = if record.state.is_latched() { CLOSED } else { OPEN };
+        let line = line(kind, record);
+        if self.length + line.len() as u64 > LONGEST_BYTES {
+            return self.rewrite(&line);
+        }
+        if self.broken {
+            self.cut()?;
+        }
+        self.write(&line)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn write(&mut self, line: &[u8]) -> Result<(), Error> {
+        let written = self.file.write_all(line).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => {
+                self.length += line.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                self.broken = true;
+                let _ = self.cut(); // tried again before the next append
+                Err(failed("write()", &self.path, error).into())
+            }
+        }
+    }
+
+    /// Cuts off what is behind the last whole line.
+    fn cut(&mut self) -> Result<(), Error> {
+        let cut = self
+            .file
+            .set_len(self.length)
+            .and_then(|()| self.file.seek(SeekFrom::Start(self.length)))
+            .and_then(|_| self.file.sync_data());
+        self.broken = cut.is_err();
+        cut.map_err(|_| Error::Broken(self.path.clone()))
+    }
+
+    /// Makes every write fail.
+    #[cfg(test)]
+    pub(super) fn break_for_test(&mut self) {
+        self.file = File::open(&self.path).expect("it is there");
+    }
+
+    /// Makes writes succeed again.
+    #[cfg(test)]
+    pub(super) fn mend_for_test(&mut self) {
+        self.file = open::private(&self.path).expect("it is there");
+    }
+
+    /// Replaces the file by one with `last` alone, in one step.
+    fn rewrite(&mut self, last: &[u8]) -> Result<(), Error> {
+        let mut path = self.path.as_os_str().to_owned();
+        path.push(".new");
+        let path = PathBuf::from(path);
+        let mut file = open::private(&path)?;
+        let content = [self.head.as_slice(), last].concat();
+        file.try_lock().map_err(|_| Error::Held(path.clone()))?;
+        file.set_len(0)
+            .and_then(|()| file.write_all(&content))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&path, &self.path))
+            .map_err(|it| failed("write()", &path, it))?;
+        (self.file, self.length, self.broken) = (file, content.len() as u64, false);
+        sync_folder(&self.path)
+    }
+}
+
+/// A record of `state` now.
+pub fn record(at_ms: u64, event: Event, state: &State, layout: Vec<(u8, u16)>) -> Record {
+    Record { at_ms, event, state: state.clone(), layout }
+}
+
+/// An event that only keeps the evidence so far.
+pub fn checkpoint(state: &State) -> Event {
+    let weight = state.weight();
+    let canary = state.canaries.first().map_or_else(String::new, |it| it.label.clone());
+    let reason = state.canaries.first().map_or_else(String::new, super::controller::numbers);
+    Event { kind: Kind::Checkpoint, canary, reason, from: weight, to: weight }
+}
+
+struct Found {
+    head: Option<Head>,
+    recovered: Recovered,
+    /// Where whole lines end.
+    length: u64,
+}
+
+/// Understands a journal's content.
+fn read(bytes: &[u8], name: &str) -> Found {
+    let unreadable =
+        |why: String| Found { head: None, recovered: Recovered::Unreadable(why), length: 0 };
+    let whole = bytes.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
+    let (lines, tail) = bytes.split_at(whole);
+    let mut lines = lines.split_inclusive(|it| *it == b'\n');
+    let Some(first) = lines.next() else {
+        // Not even the first line was written: only its beginning, or what a crash left.
+        let started = [HEAD, b' '];
+        let is_torn =
+            tail.iter().all(|it| *it == 0) || tail.starts_with(&started[..tail.len().min(2)]);
+        let recovered = match is_torn {
+            true => Recovered::Nothing,
+            false => return unreadable("it is no journal".to_owned()),
+        };
+        return Found { head: None, recovered, length: 0 };
+    };
+    let head = match parse::<Head>(first) {
+        Some((HEAD, head)) if head.magic == MAGIC => head,
+        _ => return unreadable("its first line is damaged".to_owned()),
+    };
+    if head.rollout != name {
+        return unreadable(format!("it is that of rollout \"{}\"", head.rollout));
+    }
+    let mut last = None;
+    for (number, line) in lines.enumerate() {
+        match parse::<Record>(line) {
+            Some((OPEN | CLOSED, record)) => last = Some(Box::new(record)),
+            _ => return unreadable(format!("line {} is damaged", number + 2)),
+        }
+    }
+    let recovered = match (tail.first(), last) {
+        (Some(&CLOSED), last) => Recovered::TornRollback(last),
+        // What a crash leaves is the beginning of a line, or zeros; anything else was one.
+        (Some(&(OPEN | 0)) | None, Some(last)) => Recovered::Record(last),
+        (Some(&(OPEN | 0)) | None, None) => Recovered::Nothing,
+        (Some(_), _) => return unreadable("its last line is damaged".to_owned()),
+    };
+    Found { head: Some(head), recovered, length: whole as u64 }
+}
+
+/// `KIND CRC32 JSON` and a line end.
+fn line<T: Serialize>(kind: u8, content: &T) -> Vec<u8> {
+    let json = serde_json::to_string(content).expect("records have string keys only");
+    let kind = char::from(kind);
+    format!("{kind} {:08x} {json}\n", checksum(kind as u8, json.as_bytes())).into_bytes()
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Option<(u8, T)> {
+    let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
+    let (kind, rest) = line.split_once(' ')?;
+    let (sum, json) = rest.split_once(' ')?;
+    let [kind] = kind.as_bytes() else { return None };
+    let is_whole =
+        sum.len() == 8 && u32::from_str_radix(sum, 16) == Ok(checksum(*kind, json.as_bytes()));
+    is_whole.then(|| serde_json::from_str(json).ok().map(|it| (*kind, it)))?
+}
+
+fn checksum(kind: u8, json: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&[kind]);
+    hasher.update(json);
+    hasher.finalize()
+}
+
+/// Opens and locks the file that is at `path` once it is locked.
+fn lock(path: &Path) -> Result<File, Error> {
+    loop {
+        let file = open::private(path)?;
+        match file.try_lock() {
+            // Its last holder may have replaced it between our opening and our locking.
+            Ok(()) if is_at(&file, path) => return Ok(file),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Held(path.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(failed("flock()", path, error).into()),
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(ours), Ok(there)) = (file.metadata(), fs::metadata(path)) else { return false };
+    (ours.dev(), ours.ino()) == (there.dev(), there.ino())
+}
+
+/// A new or renamed file is safe once its folder is.
+fn sync_folder(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let synced = open::read(folder)?.sync_all();
+    synced.map_err(|it| failed("fsync()", folder, it).into())
+}
+
+fn failed(call: &str, path: &Path, error: io::Error) -> Failure {
+    Failure::new(format!("{call} \"{}\"", path.display()), error)
+}
+
+#[cfg(test)]
+mod tests;

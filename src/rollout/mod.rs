@@ -1,0 +1,22 @@
+//! Rollouts: which variant a request gets, how a new version is judged, and how its share moves.
+//!
+//! Everything here but the journal is without I/O: [`assign`] picks, [`evidence`] counts,
+//! [`analysis`] judges, [`controller`] decides as a pure step, [`journal`] remembers.
+
+pub mod analysis;
+pub mod assign;
+mod compile;
+pub mod controller;
+pub mod evidence;
+pub mod hash;
+pub mod journal;
+pub mod layout;
+pub mod live;
+pub mod plan;
+pub mod signature;
+pub mod simulation;
+pub mod state;
+mod trust;
+
+pub use assign::{Assign, Client, Pick, Reason, Shares};
+pub use compile::Needs;
