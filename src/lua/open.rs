@@ -199,6 +199,12 @@ mod tests {
                 "local t = {1, x = {}} local c = table.clone(t) return c[1], c.x == t.x, c ~= t",
                 "1 | true | true",
             ),
+            (
+                "local p = require('tablepool') local t = p.fetch('a', 1, 0) t[1] = 2 \
+                 p.release('a', t) local u = p.fetch('a', 0, 0) \
+                 return u == t, u[1], p.fetch('a', 0, 0) == t, pcall(p.release, 'a')",
+                "true | nil | false | false | object empty",
+            ),
             ("return #require('table.new')(4, 0), table.clear ~= nil", "0 | true"),
             (
                 "return require('ngx.base64').encode_base64url('a?>'), \

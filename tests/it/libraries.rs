@@ -1,5 +1,6 @@
-//! OpenResty's libraries as Debian has them (`nginx.redis` is its name for `resty.redis`), against a redis-server and a memcached of the test, and
-//! OpenSSL of the process. `tests/setup.sh tests` brings them.
+//! OpenResty's libraries as Debian has them (`nginx.redis` is its name for `resty.redis`), against
+//! a redis-server and a memcached of the test, and OpenSSL of the process. `tests/setup.sh tests`
+//! brings them.
 
 use crate::harness::client::get;
 use crate::harness::dns::{Dns, Records};

@@ -52,6 +52,48 @@ function table.clone(t)
     return copy
 end
 
+-- tablepool: tables that are used again, at most 200 of a tag.
+provide("tablepool", function()
+    local pools = {}
+    local new, clear, setmetatable = table.new, table.clear, setmetatable
+    local most = 200
+    local pool = { _VERSION = "0.03" }
+
+    function pool.fetch(tag, narr, nrec)
+        local kept = pools[tag]
+        local count = kept and kept[0] or 0
+        if count > 0 then
+            local found = kept[count]
+            kept[count] = false
+            kept[0] = count - 1
+            return found
+        end
+        return new(narr, nrec)
+    end
+
+    function pool.release(tag, object, noclear)
+        if not object then
+            error("object empty", 2)
+        end
+        local kept = pools[tag]
+        if not kept then
+            kept = { [0] = 0 }
+            pools[tag] = kept
+        end
+        if not noclear then
+            setmetatable(object, nil)
+            clear(object)
+        end
+        local count = kept[0]
+        if count < most then
+            kept[count + 1] = object
+            kept[0] = count + 1
+        end
+    end
+
+    return pool
+end)
+
 for _, name in pairs { "nkeys", "isempty", "isarray", "clone" } do
     local f = table[name]
     provide("table." .. name, function()
