@@ -179,11 +179,8 @@ impl Request {
     fn append_builtin(&self, builtin: Builtin, out: &mut Vec<u8>) -> bool {
         use Builtin as B;
         match builtin {
-            B::Uri | B::DocumentUri => {
-                // That of a request line that was refused is not known.
-                let uri = self.uri.borrow();
-                put((!uri.is_empty()).then_some(&**uri), out)
-            }
+            // That of a request line that was refused is not known.
+            B::Uri | B::DocumentUri => some(&self.uri.borrow(), out),
             B::Args | B::QueryString => put(self.args.borrow().as_deref(), out),
             B::IsArgs => {
                 let some = self.args.borrow().as_ref().is_some_and(|it| !it.is_empty());
@@ -192,10 +189,8 @@ impl Request {
             B::RequestUri => put(Some(&self.target), out),
             B::RequestMethod => put(Some(&self.method.borrow()), out),
             B::Request => put(Some(&self.line), out),
-            B::ServerProtocol => {
-                let is_said = self.version > Version::Http09 || self.is_fake;
-                put(is_said.then(|| self.version.as_str().as_bytes()), out)
-            }
+            B::ServerProtocol if self.version == Version::Http09 && !self.is_fake => false,
+            B::ServerProtocol => put(Some(self.version.as_str().as_bytes()), out),
             B::Host => put(Some(&self.host_or_name()), out),
             B::ServerName => {
                 let server = self.snapshot.server(self.server.get());
