@@ -25,8 +25,9 @@ pub(super) struct Ahead {
     request: Rc<Request>,
     pool: Rc<Pool>,
     /// The exchange and the guard of its peer, until the body was read to its end.
-    exchange: Option<(Box<Exchange>, ActiveGuard)>,
-    /// Pieces that were read, and their bytes.
+    exchange: Option<(Exchange, ActiveGuard)>,
+    /// Pieces that were read, the first one apart: mostly there is no other. And their bytes.
+    first: Option<Bytes>,
     chunks: VecDeque<Bytes>,
     bytes: usize,
     /// Bytes that may be read ahead.
@@ -51,7 +52,7 @@ impl Ahead {
     /// Reads the body of `exchange`, by `limit` bytes ahead at most.
     pub fn new(
         serving: &Serving<'_>,
-        exchange: Box<Exchange>,
+        exchange: Exchange,
         guard: ActiveGuard,
         limit: usize,
     ) -> Self {
@@ -59,6 +60,7 @@ impl Ahead {
             request: Rc::clone(&serving.request),
             pool: Rc::clone(&serving.worker.pool),
             exchange: Some((exchange, guard)),
+            first: None,
             chunks: VecDeque::new(),
             bytes: 0,
             limit,
@@ -70,12 +72,13 @@ impl Ahead {
 
     /// Whether all was read and taken.
     pub fn is_over(&self) -> bool {
-        self.exchange.is_none() && self.chunks.is_empty()
+        self.exchange.is_none() && self.first.is_none()
     }
 
     /// The next piece, if one was read.
     pub fn pop(&mut self) -> Option<Bytes> {
-        let chunk = self.chunks.pop_front()?;
+        let chunk = self.first.take()?;
+        self.first = self.chunks.pop_front();
         self.bytes -= chunk.len();
         Some(chunk)
     }
@@ -98,7 +101,7 @@ impl Ahead {
             return Ok(self.took(read));
         }
         self.read_during(serving.client.flush_socket()).await?;
-        if !self.chunks.is_empty() || self.broken.is_some() {
+        if self.first.is_some() || self.broken.is_some() {
             return Ok(self.broken.take().map_or(Next::Read, Next::Broken));
         }
         let Some((exchange, _)) = &mut self.exchange else { return Ok(Next::Read) };
@@ -118,7 +121,10 @@ impl Ahead {
             Ok(chunk) => {
                 if let Some(chunk) = chunk {
                     self.bytes += chunk.len();
-                    self.chunks.push_back(chunk);
+                    match self.first {
+                        None => self.first = Some(chunk),
+                        Some(_) => self.chunks.push_back(chunk),
+                    }
                 }
                 self.let_go_if_over();
                 Next::Read

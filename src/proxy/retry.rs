@@ -86,9 +86,10 @@ pub(super) async fn proxy(serving: &mut Serving<'_>, target: &ProxyTarget) -> Re
 }
 
 /// How a try at a peer ended.
+#[expect(clippy::large_enum_variant, reason = "it is moved twice a request, a box is dearer")]
 enum Tried {
     /// With the head of a response.
-    Answered(ReceivedHead, Box<Exchange>),
+    Answered(ReceivedHead, Exchange),
     /// Without one.
     Failed(Failed),
     /// The request is over.
@@ -166,7 +167,7 @@ async fn exchange(serving: &mut Serving<'_>, round: &mut Round, line: Line) -> R
     if let Some(begun) = &round.begun {
         sending.push(Some(begun));
     }
-    let mut exchange = Box::new(Exchange::new(line, &group, sending, round.timeouts));
+    let mut exchange = Exchange::new(line, &group, sending, round.timeouts);
     if written.upgrades && may_switch(serving) && !streams {
         exchange.allow_switch();
     }

@@ -33,7 +33,7 @@ const ACCEL_KEPT: [&[u8]; 6] = [
 pub(super) async fn pass(
     serving: &mut Serving<'_>,
     head: ReceivedHead,
-    exchange: Box<Exchange>,
+    exchange: Exchange,
     guard: ActiveGuard,
 ) -> Result<Flow> {
     let request = serving.request.clone();
