@@ -31,13 +31,14 @@
 //! The canary is rolled back where E2 >= 100, E1 >= 5, and three of its requests were bad, in an
 //! interval that has a bad one. Rolling back a canary that is no worse than stable needs E2 >= 100:
 //! at most 1 % over any duration. With both limits, that of failures needs 101 and that of latency
-//! 10100, which has more room, for 1/101 + 1/10100 = 1 %; `benches/rollout.rs` measures a quarter of it.
+//! 10100, which has more room, for 1/101 + 1/10100 = 1 %; measured it is a quarter of that
+//! (`benches/rollout.rs`).
 //! Where only E1 is high, stable is as bad as far as is known: the rollout holds and says so.
 //!
-//! Between L/2 and L lies the grey zone: no promise. With L = 0.5 %, stable at 0.1 % and 5 % of the
-//! traffic, 30 000 canary requests roll back a canary at 0.25 % in 9 of 100 runs, at 0.3 % in 28, at
-//! 0.35 % in 62, at 0.4 % in 92 (half of them within 4600 requests), and at L in all but a few of
-//! 10 000 (half within 1900).
+//! Between L/2 and L lies the grey zone: no promise. With L = 0.5 %, stable at 0.1 % and 5 % of
+//! the traffic, 30 000 canary requests roll back a canary at 0.25 % in 9 of 100 runs, at 0.3 % in
+//! 28, at 0.35 % in 62, at 0.4 % in 92 (half of them within 4600 requests), and at L in all but a
+//! few of 10 000 (half within 1900).
 
 use serde::{Deserialize, Serialize};
 
