@@ -10,9 +10,6 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use thiserror::Error;
 
-/// Bytes of a body that are read at a time.
-const CHUNK_BYTES: usize = 16 << 10;
-
 /// How the end of a body is known.
 #[derive(Debug)]
 pub enum Framing {
@@ -76,7 +73,7 @@ impl Wire {
                 Some(chunk) => return Poll::Ready(Ok(Some(chunk))),
                 None => {}
             }
-            match self.poll_fill(cx, self.body_room()) {
+            match self.poll_fill(cx) {
                 Poll::Ready(Ok(0)) => {
                     let left = io::Error::from(io::ErrorKind::UnexpectedEof);
                     return Poll::Ready(Err(left.into()));
@@ -107,14 +104,6 @@ impl Wire {
         };
         while poll_fn(&mut poll).await?.is_some() {}
         Ok(())
-    }
-
-    /// No more is read than the body has, where that is known: the next head wants a small buffer.
-    fn body_room(&self) -> usize {
-        match &self.framing {
-            Framing::Length(left) => CHUNK_BYTES.min(usize::try_from(*left).unwrap_or(CHUNK_BYTES)),
-            _ => CHUNK_BYTES,
-        }
     }
 
     /// What of the body is there already: an empty part is its end, `None` that more is needed.

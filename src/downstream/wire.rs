@@ -10,13 +10,14 @@ use crate::clock::Tick;
 use crate::http::h1::fault::Fault;
 use crate::http::h1::request_head::Parser;
 use crate::request::Connection;
+use crate::sys::read_buffer;
 use bytes::{Bytes, BytesMut};
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncWrite;
 
 /// Bytes that are read while nobody waits for them, to see whether the client is still there.
 const READ_AHEAD_BYTES: usize = 8 << 10;
@@ -91,13 +92,13 @@ impl Wire {
     ///
     /// # Errors
     /// None will.
-    pub async fn head_begins(&mut self, room: usize) -> Result<(), HeadEnd> {
-        poll_fn(|cx| self.poll_begin(cx, room)).await
+    pub async fn head_begins(&mut self) -> Result<(), HeadEnd> {
+        poll_fn(|cx| self.poll_begin(cx)).await
     }
 
-    fn poll_begin(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<Result<(), HeadEnd>> {
+    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HeadEnd>> {
         while self.input.is_empty() {
-            match self.poll_fill(cx, room) {
+            match self.poll_fill(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(HeadEnd::Closed)),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => {
@@ -116,19 +117,18 @@ impl Wire {
         self.unsent.shrink();
     }
 
-    /// Reads the rest of a head that has begun, `room` bytes at a time.
+    /// Reads the rest of a head that has begun.
     ///
     /// # Errors
     /// It does not come to its end.
-    pub async fn head(&mut self, parser: &mut Parser, room: usize) -> Result<(), HeadEnd> {
-        poll_fn(|cx| self.poll_head(cx, parser, room)).await
+    pub async fn head(&mut self, parser: &mut Parser) -> Result<(), HeadEnd> {
+        poll_fn(|cx| self.poll_head(cx, parser)).await
     }
 
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         parser: &mut Parser,
-        room: usize,
     ) -> Poll<Result<(), HeadEnd>> {
         loop {
             if !self.wait.arrived(clock::monotonic()) {
@@ -139,7 +139,7 @@ impl Wire {
                 Ok(false) => {}
                 Err(fault) => return Poll::Ready(Err(HeadEnd::Refused(fault))),
             }
-            match self.poll_fill(cx, room) {
+            match self.poll_fill(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(HeadEnd::Left)),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => return self.poll_patience(cx).map(Err),
@@ -178,14 +178,9 @@ impl Wire {
         &self.input
     }
 
-    /// Reads once, `room` bytes at least if there are as many: how many came, 0 at the end.
-    pub(super) fn poll_fill(
-        &mut self,
-        cx: &mut Context<'_>,
-        room: usize,
-    ) -> Poll<io::Result<usize>> {
-        self.input.reserve(room);
-        let count = ready!(pin!(self.transport.read_buf(&mut self.input)).poll(cx))?;
+    /// Reads once: how many bytes came, 0 at the end.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let count = ready!(read_buffer::poll_read(&mut self.transport, cx, &mut self.input))?;
         self.is_over |= count == 0;
         Poll::Ready(Ok(count))
     }
@@ -195,8 +190,8 @@ impl Wire {
     ///
     /// # Errors
     /// The client's connection failed.
-    pub fn poll_read_raw(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<Bytes>> {
-        if self.input.is_empty() && ready!(self.poll_fill(cx, room))? == 0 {
+    pub fn poll_read_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        if self.input.is_empty() && ready!(self.poll_fill(cx))? == 0 {
             return Poll::Ready(Ok(Bytes::new()));
         }
         Poll::Ready(Ok(self.input.split().freeze()))
@@ -209,7 +204,7 @@ impl Wire {
             if self.input.len() >= READ_AHEAD_BYTES {
                 return Poll::Pending;
             }
-            if ready!(self.poll_fill(cx, KEPT_BYTES)).is_err() {
+            if ready!(self.poll_fill(cx)).is_err() {
                 self.is_over = true;
             }
         }
@@ -304,7 +299,7 @@ impl Wire {
         while !self.is_over {
             self.input.clear();
             let until = clock::monotonic().plus_ms(timeout_ms).min(end);
-            let read = poll_fn(|cx| match self.poll_fill(cx, READ_AHEAD_BYTES) {
+            let read = poll_fn(|cx| match self.poll_fill(cx) {
                 Poll::Pending => self.alarm.poll_until(cx, until).map(|()| Ok(0)),
                 done => done,
             });

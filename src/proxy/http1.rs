@@ -46,17 +46,15 @@ impl Http1 {
 
     /// Serves a connection to its end; `on_idle` is called whenever it waits for another request.
     pub async fn serve(&self, mut wire: Wire, on_idle: impl Fn()) {
-        let mut room = self.heads(&self.generation(), &wire).buffer_bytes;
         loop {
-            if wire.head_begins(room).await.is_err() {
+            if wire.head_begins().await.is_err() {
                 return;
             }
             // Whatever was served while the connection was idle: a request has one generation.
             let generation = self.generation();
             let heads = self.heads(&generation, &wire);
-            room = heads.buffer_bytes;
             let mut parser = Parser::new(policy(heads));
-            let fault = match wire.head(&mut parser, room).await {
+            let fault = match wire.head(&mut parser).await {
                 Ok(()) => None,
                 Err(HeadEnd::Refused(fault)) => Some(fault),
                 Err(HeadEnd::TimedOut) => Some(Fault::TimedOut),

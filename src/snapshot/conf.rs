@@ -79,9 +79,8 @@ pub struct Conf {
 /// The heads of HTTP/1 requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Heads {
-    /// `client_header_buffer_size`: bytes that are read at first.
-    pub buffer_bytes: usize,
-    /// The longest line, bytes.
+    /// The longest line, bytes: of `large_client_header_buffers`, or `client_header_buffer_size`
+    /// where that is more.
     pub line_bytes: usize,
     /// The longest head, bytes.
     pub head_bytes: usize,

@@ -11,6 +11,7 @@ pub mod open;
 pub mod openssl;
 pub mod pcre2;
 pub mod pid;
+pub mod read_buffer;
 pub mod signal;
 pub mod socket;
 pub mod stdio;

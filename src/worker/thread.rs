@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
+use tokio::task::{JoinError, LocalSet};
 
 /// Threads of a worker for files and the like, where the kernel makes one wait.
 const BLOCKING_THREADS: usize = 4;
@@ -49,7 +49,7 @@ impl Worker {
         let (ready, is_ready) = oneshot::channel();
         let thread = std::thread::Builder::new().name(format!("worker {id}")).spawn(move || {
             let mut last_word = LastWord(Some(on_end), End::Died);
-            run(id, &plan, inbox, ready);
+            run(id, plan, inbox, ready);
             last_word.1 = End::Told;
         })?;
         Ok((Self { id, commands, thread: Some(thread) }, is_ready))
@@ -131,7 +131,7 @@ impl<F: FnOnce(End)> Drop for LastWord<F> {
 
 fn run(
     id: usize,
-    plan: &Plan,
+    plan: Plan,
     inbox: mpsc::UnboundedReceiver<Command>,
     ready: oneshot::Sender<Result<(), String>>,
 ) {
@@ -148,35 +148,40 @@ fn run(
         }
     };
     let tasks = LocalSet::new();
-    tasks.block_on(&runtime, with_clock(serve(id, plan, inbox, ready)));
+    // A task of its own: this future, which is polled at each turn, only reads the time.
+    let served = tasks.spawn_local(serve(id, plan, inbox, ready));
+    let ended = tasks.block_on(&runtime, with_clock(served));
+    if let Err(panic) = ended.map_err(JoinError::into_panic) {
+        std::panic::resume_unwind(panic);
+    }
     // Tasks that are left end here, within the runtime that they belong to.
     runtime.block_on(async move { drop(tasks) });
 }
 
 /// Reads the time once a turn of the event loop, which polls this future each time.
-async fn with_clock(future: impl Future<Output = ()>) {
+async fn with_clock<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     poll_fn(|cx| {
         clock::update();
         future.as_mut().poll(cx)
     })
-    .await;
+    .await
 }
 
 async fn serve(
     id: usize,
-    plan: &Plan,
+    plan: Plan,
     mut inbox: mpsc::UnboundedReceiver<Command>,
     ready: oneshot::Sender<Result<(), String>>,
 ) {
-    let generation = match scripts::generation(plan, id) {
+    let generation = match scripts::generation(&plan, id) {
         Ok(generation) => generation,
         Err(text) => {
             let _ = ready.send(Err(text));
             return;
         }
     };
-    let state = WorkerState::new(id, generation, Arc::clone(&plan.registry));
+    let state = WorkerState::new(id, generation, plan.registry);
     scripts::begin(&state.current());
     metrics::catalog().workers.inc();
     // Nobody to tell means that the process is ending.

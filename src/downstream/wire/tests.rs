@@ -4,7 +4,7 @@ use super::*;
 use crate::downstream::{BodyFault, fixture};
 use crate::http::h1::request_head::Policy;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const POLICY: Policy =
@@ -26,9 +26,9 @@ fn run(test: impl Future<Output = ()>) {
 
 /// Reads a head, as the proxy does, and begins its request.
 async fn begin(wire: &mut Wire) -> Result<Bytes, HeadEnd> {
-    wire.head_begins(64).await?;
+    wire.head_begins().await?;
     let mut parser = Parser::new(POLICY);
-    wire.head(&mut parser, 64).await?;
+    wire.head(&mut parser).await?;
     let head = parser.into_head();
     let requests = &wire.connection().requests;
     requests.set(requests.get() + 1);
@@ -94,7 +94,7 @@ fn an_idle_connection_closes_in_its_time_and_holds_little() {
         wire.push(Bytes::from(vec![b'y'; 3000]), true);
         poll_fn(|cx| wire.poll_flush(cx)).await.unwrap();
         wire.rest(20);
-        assert_eq!(wire.head_begins(1024).await, Err(HeadEnd::Closed));
+        assert_eq!(wire.head_begins().await, Err(HeadEnd::Closed));
         assert!(wire.input.capacity() <= KEPT_BYTES, "{}", wire.input.capacity());
     });
 }
@@ -108,7 +108,7 @@ fn drained_an_idle_connection_ends() {
             tokio::task::yield_now().await;
             wait.drain();
         };
-        let (came, ()) = tokio::join!(wire.head_begins(64), drain);
+        let (came, ()) = tokio::join!(wire.head_begins(), drain);
         assert_eq!(came, Err(HeadEnd::Closed));
         assert!(wire.connection().closing.get());
     });

@@ -93,16 +93,6 @@ impl Transport {
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
-
-    /// Ready once there may be something to read, so that memory for it is taken only then.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(it) => it.poll_read_ready(cx),
-            Self::Unix(it) => it.poll_read_ready(cx),
-            Self::Tls(it) if it.is_loaded() => Poll::Ready(Ok(())),
-            Self::Tls(it) => it.socket().poll_readable(cx),
-        }
-    }
 }
 
 impl AsyncRead for Transport {

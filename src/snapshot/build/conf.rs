@@ -323,7 +323,6 @@ fn heads(settings: &Settings) -> Heads {
         .map_or((4, 8 << 10), |it| (it.number as usize, size(it.size_bytes)));
     let line_bytes = large.max(buffer_bytes);
     Heads {
-        buffer_bytes,
         line_bytes,
         head_bytes: line_bytes.saturating_mul(number).min(MOST_HEAD_BYTES),
         bare_lf: settings.bare_lf_in_headers.unwrap_or(false),
