@@ -58,8 +58,8 @@ pub(super) fn write(request: &Request, wants_keepalive: bool, out: &mut Vec<u8>)
     }
     let response = request.response.borrow();
     status_line(&response, out);
-    fields(request, &response, |name, value| {
-        if is_field(name, value) {
+    fields(request, &response, |name, value, is_ours| {
+        if is_ours || is_field(name, value) {
             out.extend_from_slice(name);
             out.extend_from_slice(b": ");
             out.extend_from_slice(value);
@@ -96,7 +96,7 @@ pub(super) fn build(request: &Request, wants_keepalive: bool) -> Result<(Pingora
     let response = request.response.borrow();
     let mut head = PingoraHead::build(response.status, Some(response.headers.len() + 8))?;
     let mut length = "HTTP/2.0 200 \r\n\r\n".len();
-    fields(request, &response, |name, value| {
+    fields(request, &response, |name, value, _| {
         let value = http::HeaderValue::from_bytes(value);
         let name = http::HeaderName::from_bytes(name);
         if let (Ok(name), Ok(value)) = (name, value) {
@@ -108,33 +108,34 @@ pub(super) fn build(request: &Request, wants_keepalive: bool) -> Result<(Pingora
     Ok((head, length as u64))
 }
 
-/// Hands each field of the response to `add`, in nginx's order.
-fn fields(request: &Request, response: &ResponseHead, mut add: impl FnMut(&[u8], &[u8])) {
+/// Hands each field of the response to `add`, in nginx's order; the last value says that the field
+/// was made here and needs no look.
+fn fields(request: &Request, response: &ResponseHead, mut add: impl FnMut(&[u8], &[u8], bool)) {
     let conf = request.conf();
     let mut text = Vec::new();
     if !response.headers.contains(b"server") {
-        add(b"Server", &conf.server_header);
+        add(b"Server", &conf.server_header, true);
     }
     if !response.headers.contains(b"date") {
-        add(b"Date", &clock::http_date());
+        add(b"Date", &clock::http_date(), true);
     }
     if let Some(kind) = response.content_type.as_ref().filter(|it| !it.is_empty()) {
-        add(b"Content-Type", kind);
+        add(b"Content-Type", kind, false);
     }
     if let Some(length) = response.content_length {
         number::decimal_into(&mut text, length);
         if response.content_length_place.is_none() {
-            add(b"Content-Length", &text);
+            add(b"Content-Length", &text, true);
         }
     }
     if let Some(modified) = response.last_modified {
-        add(b"Last-Modified", clock::http_date_of(modified).as_bytes());
+        add(b"Last-Modified", clock::http_date_of(modified).as_bytes(), true);
     }
     if let Some(location) = &response.location {
-        add(b"Location", location);
+        add(b"Location", location, false);
     }
     if response.chunked {
-        add(b"Transfer-Encoding", b"chunked");
+        add(b"Transfer-Encoding", b"chunked", true);
     }
     if request.version < Version::Http2 {
         let closes = response.closes == Some(true);
@@ -143,21 +144,21 @@ fn fields(request: &Request, response: &ResponseHead, mut add: impl FnMut(&[u8],
             (_, true) => b"close",
             (_, false) => b"keep-alive",
         };
-        add(b"Connection", connection);
+        add(b"Connection", connection, true);
         if let Some(header) = conf.keepalive_header_s.filter(|_| !closes) {
-            add(b"Keep-Alive", format!("timeout={header}").as_bytes());
+            add(b"Keep-Alive", format!("timeout={header}").as_bytes(), true);
         }
     }
     let placed = response.content_length_place.as_ref().filter(|_| !text.is_empty());
     let at = placed.map_or(usize::MAX, |(place, _)| (*place).min(response.headers.len()));
     for (index, (name, value)) in response.headers.iter().enumerate() {
         if let (Some((_, name)), true) = (placed, at == index) {
-            add(name, &text);
+            add(name, &text, false);
         }
-        add(name, value);
+        add(name, value, false);
     }
     if let (Some((_, name)), true) = (placed, at == response.headers.len()) {
-        add(name, &text);
+        add(name, &text, false);
     }
 }
 

@@ -13,7 +13,9 @@ use crate::upstream::balance::{NoPeer, Tried};
 use crate::upstream::{Group, Peer, PeerAddr};
 use crate::vars::Template;
 use bytes::Bytes;
+use std::cell::RefCell;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// An upstream, as one request sees it.
@@ -28,6 +30,35 @@ pub(super) struct Destination {
     pub secured: Option<Secured>,
     hash_key: Option<Bytes>,
     tried: Tried,
+}
+
+/// What a URL without a path says that a `proxy_pass` with variables has come to.
+#[derive(Debug)]
+pub(super) struct Target {
+    proxy_host: (Bytes, Bytes),
+    upstream: Box<str>,
+    is_tls: bool,
+}
+
+/// The URLs of upstreams that `proxy_pass`es of one generation have come to: a script picks among
+/// a few, time and again.
+#[derive(Debug, Default)]
+pub(super) struct Targets(RefCell<foldhash::HashMap<Bytes, Rc<Target>>>);
+
+/// URLs remembered; they differ in the letter case of an upstream's name at most.
+const MOST_TARGETS: usize = 256;
+
+impl Targets {
+    fn find(&self, url: &Bytes) -> Option<Rc<Target>> {
+        self.0.borrow().get(url).cloned()
+    }
+
+    fn remember(&self, url: Bytes, target: Target) {
+        let mut known = self.0.borrow_mut();
+        if known.len() < MOST_TARGETS {
+            known.insert(url, Rc::new(target));
+        }
+    }
 }
 
 /// How the request's URI becomes the upstream's.
@@ -82,6 +113,13 @@ impl Destination {
     async fn by_variable(serving: &Serving<'_>, url: &Template) -> Result<Self, u16> {
         let request = &serving.request;
         let value = url.value(&**request);
+        if let Some(target) = serving.generation.targets.find(&value) {
+            *request.proxy_host.borrow_mut() = target.proxy_host.clone();
+            let known = Self::known(&request.snapshot, request, &target.upstream, UriPart::Same);
+            if let Some(known) = known {
+                return Ok(Self { secured: secured(request, target.is_tls), ..known });
+            }
+        }
         let text = String::from_utf8_lossy(&value);
         let parts = split_url(&text).map_err(|_| {
             request.log(Level::Error, format_args!("invalid URL prefix in \"{text}\""));
@@ -91,6 +129,11 @@ impl Destination {
         let uri = parts.uri.clone().map_or(UriPart::Same, UriPart::Whole);
         let name = parts.name_in(&request.snapshot);
         if let Some(known) = Self::known(&request.snapshot, request, &name, uri.clone()) {
+            if matches!(uri, UriPart::Same) {
+                let proxy_host = request.proxy_host.borrow().clone();
+                let target = Target { proxy_host, upstream: name.into(), is_tls: parts.is_tls };
+                serving.generation.targets.remember(value.clone(), target);
+            }
             return Ok(Self { secured: secured(request, parts.is_tls), ..known });
         }
         let addresses = resolve(serving, &parts).await?;

@@ -1,5 +1,6 @@
 //! What the requests of one worker share.
 
+use super::pick::Targets;
 use super::pool::Pool;
 use crate::lua::vm::Vm;
 use crate::metrics;
@@ -18,6 +19,8 @@ pub struct Generation {
     pub snapshot: Arc<Snapshot>,
     /// Its VM on this worker.
     pub vm: Rc<Vm>,
+    /// The URLs that its `proxy_pass`es have come to.
+    pub(super) targets: Targets,
     _counted: Counted,
 }
 
@@ -28,7 +31,7 @@ impl Generation {
     /// `snapshot`, served with `vm`.
     pub fn new(snapshot: Arc<Snapshot>, vm: Rc<Vm>) -> Self {
         metrics::catalog().lua_vms.inc();
-        Self { snapshot, vm, _counted: Counted }
+        Self { snapshot, vm, targets: Targets::default(), _counted: Counted }
     }
 }
 

@@ -137,7 +137,7 @@ impl Turn<'_> {
 /// One worker's choice of peers, kept over reloads so that no split starts anew.
 #[derive(Debug)]
 pub struct Picker {
-    rotations: HashMap<u64, Rotation>,
+    rotations: foldhash::HashMap<u64, Rotation>,
     dice: Dice,
 }
 
@@ -155,7 +155,7 @@ impl Picker {
 
     /// A picker whose `random` draws follow from `seed`.
     pub fn with_seed(seed: u64) -> Self {
-        Self { rotations: HashMap::new(), dice: Dice::new(seed) }
+        Self { rotations: foldhash::HashMap::default(), dice: Dice::new(seed) }
     }
 
     /// Chooses the peer for the next try. `key` is the value of `hash`'s key (empty for other
