@@ -1,20 +1,38 @@
 //! Numbers as text, appended without the machinery of `format!`: the hot path writes a dozen a
 //! request.
 
-/// Appends `number` in decimal.
-pub fn decimal_into(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    loop {
-        at -= 1;
-        digits[at] = digit(rest % 10);
-        rest /= 10;
-        if rest == 0 {
-            break;
+/// A number in decimal, without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal {
+    digits: [u8; 20],
+    start: usize,
+}
+
+impl Decimal {
+    /// `number` in decimal.
+    pub fn new(number: u64) -> Self {
+        let mut digits = [0; 20];
+        let mut start = digits.len();
+        let mut rest = number;
+        loop {
+            start -= 1;
+            digits[start] = digit(rest % 10);
+            rest /= 10;
+            if rest == 0 {
+                return Self { digits, start };
+            }
         }
     }
-    out.extend_from_slice(&digits[at..]);
+
+    /// The digits.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.digits[self.start..]
+    }
+}
+
+/// Appends `number` in decimal.
+pub fn decimal_into(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(Decimal::new(number).as_bytes());
 }
 
 /// Appends `number`, below 1000, in three digits: a status, milliseconds.

@@ -25,7 +25,10 @@ pub(super) fn finish(worker: &WorkerState, vm: &Vm, request: &Rc<Request>) {
     }
     let conf = request.conf().clone();
     for log in conf.access_log.iter().filter(|it| is_wanted(it, request)) {
-        log.sink.write(&line(log, request));
+        SCRATCH.with_borrow_mut(|scratch| {
+            write_line(log, request, scratch);
+            log.sink.write(&scratch.line);
+        });
     }
     count(worker, request);
 }
@@ -38,26 +41,35 @@ fn is_wanted(log: &AccessLog, request: &Request) -> bool {
     })
 }
 
-/// A line in the log's format.
-fn line(log: &AccessLog, request: &Request) -> Vec<u8> {
-    let out = RefCell::new(Vec::with_capacity(256));
-    let value = RefCell::new(Vec::with_capacity(64));
+/// Memory for lines that is used again and again.
+#[derive(Default)]
+struct Scratch {
+    line: Vec<u8>,
+    value: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Makes a line in the log's format.
+fn write_line(log: &AccessLog, request: &Request, scratch: &mut Scratch) {
+    scratch.line.clear();
+    let scratch = RefCell::new(scratch);
     log.format.walk(
-        |literal| out.borrow_mut().extend_from_slice(literal),
+        |literal| scratch.borrow_mut().line.extend_from_slice(literal),
         |var, _| {
-            let mut value = value.borrow_mut();
-            let mut out = out.borrow_mut();
+            let Scratch { line: out, value } = &mut **scratch.borrow_mut();
             value.clear();
-            let is_set = request.append(var, &mut value);
+            let is_set = request.append(var, value);
             match log.escape {
                 LogFormatEscape::Default if !is_set => out.push(b'-'),
-                LogFormatEscape::Default => escape::log_into(&mut out, &value),
-                LogFormatEscape::Json => escape::json_into(&mut out, &value),
-                LogFormatEscape::None => out.extend_from_slice(&value),
+                LogFormatEscape::Default => escape::log_into(out, value),
+                LogFormatEscape::Json => escape::json_into(out, value),
+                LogFormatEscape::None => out.extend_from_slice(value),
             }
         },
     );
-    out.into_inner()
 }
 
 fn count(worker: &WorkerState, request: &Request) {

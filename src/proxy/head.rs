@@ -112,7 +112,7 @@ pub(super) fn build(request: &Request, wants_keepalive: bool) -> Result<(Pingora
 /// was made here and needs no look.
 fn fields(request: &Request, response: &ResponseHead, mut add: impl FnMut(&[u8], &[u8], bool)) {
     let conf = request.conf();
-    let mut text = Vec::new();
+    let length = response.content_length.map(number::Decimal::new);
     if !response.headers.contains(b"server") {
         add(b"Server", &conf.server_header, true);
     }
@@ -122,11 +122,8 @@ fn fields(request: &Request, response: &ResponseHead, mut add: impl FnMut(&[u8],
     if let Some(kind) = response.content_type.as_ref().filter(|it| !it.is_empty()) {
         add(b"Content-Type", kind, false);
     }
-    if let Some(length) = response.content_length {
-        number::decimal_into(&mut text, length);
-        if response.content_length_place.is_none() {
-            add(b"Content-Length", &text, true);
-        }
+    if let Some(length) = length.filter(|_| response.content_length_place.is_none()) {
+        add(b"Content-Length", length.as_bytes(), true);
     }
     if let Some(modified) = response.last_modified {
         add(b"Last-Modified", clock::http_date_of(modified).as_bytes(), true);
@@ -149,16 +146,16 @@ fn fields(request: &Request, response: &ResponseHead, mut add: impl FnMut(&[u8],
             add(b"Keep-Alive", format!("timeout={header}").as_bytes(), true);
         }
     }
-    let placed = response.content_length_place.as_ref().filter(|_| !text.is_empty());
-    let at = placed.map_or(usize::MAX, |(place, _)| (*place).min(response.headers.len()));
+    let placed = response.content_length_place.as_ref().zip(length);
+    let at = placed.map_or(usize::MAX, |((place, _), _)| (*place).min(response.headers.len()));
     for (index, (name, value)) in response.headers.iter().enumerate() {
-        if let (Some((_, name)), true) = (placed, at == index) {
-            add(name, &text, false);
+        if let (Some(((_, name), length)), true) = (placed, at == index) {
+            add(name, length.as_bytes(), false);
         }
         add(name, value, false);
     }
-    if let (Some((_, name)), true) = (placed, at == response.headers.len()) {
-        add(name, &text, false);
+    if let (Some(((_, name), length)), true) = (placed, at == response.headers.len()) {
+        add(name, length.as_bytes(), false);
     }
 }
 

@@ -13,9 +13,6 @@ use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
 
-/// Bytes that are read from the client at a time.
-const ROOM: usize = 16 << 10;
-
 /// How a tunnel ends.
 enum End {
     /// One side has said all, and the other has got it.
@@ -79,7 +76,7 @@ impl Relay {
         loop {
             let mut moved = false;
             if self.up.is_empty() && !self.client_over {
-                match wire.poll_read_raw(cx, ROOM) {
+                match wire.poll_read_raw(cx) {
                     Poll::Ready(Ok(bytes)) => {
                         self.client_over = bytes.is_empty();
                         self.up = bytes;

@@ -2,6 +2,7 @@
 
 use crate::clock::Tick;
 use crate::http::number;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// One try at one peer.
@@ -50,7 +51,7 @@ impl Attempt {
 
 /// The tries of a request in order.
 #[derive(Clone, Debug, Default)]
-pub struct Attempts(pub Vec<Attempt>);
+pub struct Attempts(pub SmallVec<[Attempt; 1]>);
 
 impl Attempts {
     /// The current try.

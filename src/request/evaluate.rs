@@ -84,7 +84,7 @@ impl Request {
         match var {
             Var::Slot(slot) => return self.slot(*slot),
             Var::Builtin(Builtin::Uri | Builtin::DocumentUri) => {
-                return Some(self.uri.borrow().clone());
+                return Some(self.uri.borrow().clone()).filter(|it| !it.is_empty());
             }
             Var::Builtin(Builtin::Host) => return Some(self.host_or_name()),
             Var::Builtin(Builtin::RequestUri) => return Some(self.target.clone()),
@@ -223,15 +223,7 @@ impl Request {
             }
             B::ProxyHost => some(&self.proxy_host.borrow().0, out),
             B::ProxyPort => some(&self.proxy_host.borrow().1, out),
-            B::ProxyAddXForwardedFor => {
-                let headers = self.headers.borrow();
-                if let Some(before) = headers.request_variable(b"x_forwarded_for") {
-                    out.extend_from_slice(&before);
-                    out.extend_from_slice(b", ");
-                }
-                self.connection.client.host_into(out);
-                true
-            }
+            B::ProxyAddXForwardedFor => self.append_forwarded_for(out),
             B::RemoteUser => self.append_remote_user(out),
             B::Status => {
                 let status = match (self.error_status.get(), self.response.borrow().status) {
@@ -246,6 +238,14 @@ impl Request {
                 None => self.append_connection(builtin, out) || self.append_measure(builtin, out),
             },
         }
+    }
+
+    fn append_forwarded_for(&self, out: &mut Vec<u8>) -> bool {
+        if let Some(before) = self.headers.borrow().request_variable(b"x_forwarded_for") {
+            out.extend_from_slice(&before);
+            out.extend_from_slice(b", ");
+        }
+        host(&self.connection.client, out)
     }
 
     fn append_connection(&self, builtin: Builtin, out: &mut Vec<u8>) -> bool {

@@ -28,6 +28,7 @@ use crate::snapshot::LocationId;
 use crate::snapshot::ServerId;
 use crate::snapshot::Snapshot;
 use bytes::Bytes;
+use smallvec::SmallVec;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -167,7 +168,7 @@ pub struct Output {
     /// The head is complete and waits to be written before `chunks`.
     pub head_ready: bool,
     /// Body chunks in order.
-    pub chunks: Vec<Bytes>,
+    pub chunks: SmallVec<[Bytes; 1]>,
     /// Bytes in `chunks`.
     pub pending_bytes: usize,
     /// No chunk follows.

@@ -89,6 +89,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         &self.socket
     }
 
+    /// Whether something may be read without the stream below.
+    #[cfg(test)]
+    pub(super) fn is_loaded(&self) -> bool {
+        self.ssl.ssl().pending() > 0 || !self.ssl.get_ref().incoming.is_empty()
+    }
+
     /// Bytes of memory that are held for what comes and goes.
     #[cfg(test)]
     pub(super) fn buffered(&self) -> usize {

@@ -81,10 +81,26 @@ pub(super) enum Line {
     },
 }
 
+/// The bytes at which a name is looked at more closely.
+const ENDS_NAME: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut byte = 0;
+    while byte <= 0x20 {
+        ends[byte] = true;
+        byte += 1;
+    }
+    ends[b':' as usize] = true;
+    ends[b'/' as usize] = true;
+    ends[0x7f] = true;
+    ends
+};
+
 /// Reads the line that begins at `start`.
 pub(super) fn line(input: &[u8], start: usize) -> Result<Line, HeadError> {
     let mut at = start;
     loop {
+        let name = input.get(at..).unwrap_or_default();
+        at += name.iter().position(|it| ENDS_NAME[usize::from(*it)]).unwrap_or(name.len());
         let Some(&byte) = input.get(at) else { return Ok(Line::Unfinished) };
         match byte {
             b':' if at > start => break,
