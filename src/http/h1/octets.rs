@@ -31,25 +31,74 @@ const CLASSES: [Class; 256] = {
     classes
 };
 
-/// The length of the name that `line` begins with, a colon behind it, and whether nginx keeps such
-/// a field (`underscores_in_headers`, `ignore_invalid_headers on`). `None` for what is no field.
-pub(super) fn name(line: &[u8], underscores: bool) -> Option<(usize, bool)> {
+/// How long the name is that `line` begins with, and whether nginx keeps a field of that name
+/// (`underscores_in_headers`, `ignore_invalid_headers on`). A colon should be behind it.
+pub(super) fn name(line: &[u8], underscores: bool) -> (usize, bool) {
     let mut kept = true;
     for (at, byte) in line.iter().enumerate() {
         match CLASSES[usize::from(*byte)] {
             Class::Plain => {}
             Class::Underscore => kept &= underscores,
             Class::Odd => kept = false,
-            Class::Colon => return (at > 0).then_some((at, kept)),
-            Class::Bad => return None,
+            Class::Colon | Class::Bad => return (at, kept),
         }
     }
-    None
+    (line.len(), kept)
 }
 
-/// Whether `byte` may be part of a method (nginx: capitals, `_`, `-`).
-pub(super) const fn is_method(byte: u8) -> bool {
-    matches!(byte, b'A'..=b'Z' | b'_' | b'-')
+/// How many bytes of a method `line` begins with (nginx: capitals, `_`, `-`).
+pub(super) fn method(line: &[u8]) -> usize {
+    let is_method = |it: &&u8| matches!(it, b'A'..=b'Z' | b'_' | b'-');
+    line.iter().take_while(is_method).count()
+}
+
+/// How many bytes of a target `line` begins with: up to a blank, a control character, or a
+/// fragment.
+pub(super) fn target(line: &[u8]) -> usize {
+    first::<{ b' ' + 1 }>(line, b'#', |it| *it <= b' ' || *it == 0x7f || *it == b'#')
+}
+
+/// How many bytes of a version `line` begins with: up to a control character.
+pub(super) fn version(line: &[u8]) -> usize {
+    control(line)
+}
+
+/// How many bytes of a value `line` begins with: up to a control character other than a tab.
+pub(super) fn value(line: &[u8]) -> usize {
+    let mut from = 0;
+    loop {
+        let rest = &line[from..];
+        let at = from + control(rest);
+        match line.get(at) {
+            Some(b'\t') => from = at + 1,
+            _ => return at,
+        }
+    }
+}
+
+/// Where the first control character is.
+fn control(text: &[u8]) -> usize {
+    first::<b' '>(text, 0x7f, |it| *it < b' ' || *it == 0x7f)
+}
+
+/// Where the first byte of `text` is that is below `BELOW`, DEL or `mark`, as `is_one` says it of
+/// a byte; the length of `text` where there is none. Eight bytes at a time.
+fn first<const BELOW: u8>(text: &[u8], mark: u8, is_one: impl Fn(&u8) -> bool) -> usize {
+    let (words, rest) = text.as_chunks::<8>();
+    let marks = ONES * u64::from(mark);
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let nought = |it: u64| it.wrapping_sub(ONES) & !it;
+        // A byte that is too small borrows into its top bit; what is sought is nought once the
+        // other is taken off. Only bytes behind a true one can be wrong.
+        let below = word.wrapping_sub(ONES * BELOW as u64) & !word;
+        let found = (below | nought(word ^ (ONES * 0x7f)) | nought(word ^ marks)) & TOPS;
+        if found != 0 {
+            return index * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let rest_at = text.len() - rest.len();
+    rest.iter().position(is_one).map_or(text.len(), |at| rest_at + at)
 }
 
 /// Whether `text` is made of the characters of a field's name (RFC 9110 section 5.6.2).
@@ -67,17 +116,8 @@ const TOPS: u64 = ONES * 0x80;
 
 /// Whether `text` has a byte below the blank or DEL. A tab counts only where `tab` is not allowed.
 pub fn has_control(text: &[u8], tab: bool) -> bool {
-    let is_control = |it: &u8| *it < b' ' && !(tab && *it == b'\t') || *it == 0x7f;
-    let (words, rest) = text.as_chunks::<8>();
-    let suspicious = words.iter().any(|word| {
-        let word = u64::from_le_bytes(*word);
-        // A byte below the blank borrows into its top bit; DEL is nought once turned over. What
-        // this finds and is none (after a borrow, a tab) is looked at below.
-        let below = word.wrapping_sub(ONES * 0x20) & !word;
-        let del = word ^ (ONES * 0x7f);
-        (below | del.wrapping_sub(ONES) & !del) & TOPS != 0
-    });
-    rest.iter().any(is_control) || (suspicious && text.iter().any(is_control))
+    let end = if tab { value(text) } else { control(text) };
+    end < text.len()
 }
 
 #[cfg(test)]
@@ -85,17 +125,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_are_found_wherever_they_are() {
+    fn what_ends_a_value_or_a_target_is_found_wherever_it_is() {
         for length in 0..40 {
-            let clean: Vec<u8> = (0..length).map(|it| b' ' + (it * 7 % 95) as u8).collect();
-            assert!(!has_control(&clean, false), "{length}");
+            let clean: Vec<u8> = (0..length).map(|it| b'$' + (it * 7 % 90) as u8).collect();
+            assert_eq!((value(&clean), target(&clean)), (length, length));
             for at in 0..length {
                 for byte in 0..=255u8 {
                     let mut text = clean.clone();
                     text[at] = byte;
-                    let want = byte < b' ' || byte == 0x7f;
-                    assert_eq!(has_control(&text, false), want, "{byte} at {at}");
-                    assert_eq!(has_control(&text, true), want && byte != b'\t', "{byte} at {at}");
+                    let is_control = byte < b' ' || byte == 0x7f;
+                    let ends = if is_control && byte != b'\t' { at } else { length };
+                    assert_eq!(value(&text), ends, "{byte} at {at}");
+                    assert_eq!(has_control(&text, true), ends < length);
+                    assert_eq!(has_control(&text, false), is_control);
+                    let ends = if is_control || matches!(byte, b' ' | b'#') { at } else { length };
+                    assert_eq!(target(&text), ends, "{byte} at {at}");
                 }
             }
         }
@@ -104,20 +148,22 @@ mod tests {
     #[test]
     fn names_end_with_a_colon_and_may_be_dropped() {
         let cases = [
-            ("Host:", Some((4, true))),
-            ("a-1: x", Some((3, true))),
-            ("a_b:", Some((3, false))),
-            ("a.b:", Some((3, false))),
-            ("h\u{e4}:", Some((3, false))),
-            (":", None),
-            ("a b:", None),
-            ("a\t:", None),
-            ("a", None),
-            ("", None),
+            ("Host:", 4, true),
+            ("a-1: x", 3, true),
+            ("a_b:", 3, false),
+            ("a.b:", 3, false),
+            ("h\u{e4}:", 3, false),
+            (":", 0, true),
+            ("a b:", 1, true),
+            ("a\t:", 1, true),
+            ("a", 1, true),
+            ("", 0, true),
         ];
-        for (line, want) in cases {
-            assert_eq!(name(line.as_bytes(), false), want, "{line:?}");
+        for (line, length, kept) in cases {
+            assert_eq!(name(line.as_bytes(), false), (length, kept), "{line:?}");
         }
-        assert_eq!(name(b"a_b:", true), Some((3, true)));
+        assert_eq!(name(b"a_b:", true), (3, true));
+        assert_eq!((method(b"GET /"), method(b"get"), method(b"M-S_X")), (3, 0, 5));
+        assert!(is_token(b"X-a_b!") && !is_token(b"a b") && !is_token(b"a:"));
     }
 }

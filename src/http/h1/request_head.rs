@@ -150,8 +150,6 @@ pub struct Parser {
     stage: Stage,
     /// Where the line begins that comes next.
     at: usize,
-    /// There is no line end from `at` to here.
-    scanned: usize,
     head: RequestHead,
     known: Known,
 }
@@ -160,7 +158,7 @@ impl Parser {
     /// A parser that has seen nothing.
     pub fn new(policy: Policy) -> Self {
         let head = RequestHead::new();
-        Self { policy, stage: Stage::Line, at: 0, scanned: 0, head, known: Known::default() }
+        Self { policy, stage: Stage::Line, at: 0, head, known: Known::default() }
     }
 
     /// What was read so far: all of it once [`Self::parse`] has said so, else the lines before the
@@ -181,52 +179,32 @@ impl Parser {
     /// It is refused. The fault is the same however the bytes were split.
     pub fn parse(&mut self, input: &[u8]) -> Result<bool, Fault> {
         while self.stage != Stage::Done {
-            let Some(found) = memchr::memchr(b'\n', &input[self.scanned..]) else {
-                self.scanned = input.len();
-                self.check_part(&input[self.at..])?;
-                return Ok(false);
+            let line = match self.stage {
+                Stage::Line => self.request_line(input),
+                _ => self.field(input),
             };
-            let lf = self.scanned + found;
-            let line = &input[self.at..lf];
-            self.check_part(line)?;
-            self.check_length(line.len() + 1)?;
-            let (start, next) = (self.at, lf + 1);
-            let end = match line.last() {
-                Some(b'\r') => lf - 1,
-                _ if self.policy.bare_lf => lf,
-                _ => return Err(self.bad_line()),
-            };
-            self.line(input, start, end, next)?;
-            self.at = next;
-            self.scanned = next;
-            self.head.end = next;
+            match line {
+                Ok(next) => {
+                    self.at = next;
+                    self.head.end = next;
+                }
+                Err(Stop::Part) => {
+                    self.check_length(input.len())?;
+                    return Ok(false);
+                }
+                Err(Stop::Fault(fault, at)) => {
+                    self.check_length(at + 1)?;
+                    return Err(fault);
+                }
+            }
         }
         Ok(true)
     }
 
-    fn bad_line(&self) -> Fault {
-        if self.stage == Stage::Line { Fault::Request } else { Fault::Field }
-    }
-
-    /// What is to be said of a line before its end is known.
-    fn check_part(&self, part: &[u8]) -> Result<(), Fault> {
-        if self.stage == Stage::Line {
-            let method = part.iter().position(|it| !octets::is_method(*it)).unwrap_or(part.len());
-            let behind = part.get(method);
-            let is_blank = method == 0 && matches!(behind, Some(b'\r' | b'\n'));
-            if behind.is_some_and(|it| *it != b' ' && !is_blank)
-                || (method == 0 && behind == Some(&b' '))
-            {
-                return Err(Fault::Method);
-            }
-        }
-        self.check_length(part.len())
-    }
-
-    /// Whether a line may have so many bytes.
-    fn check_length(&self, length: usize) -> Result<(), Fault> {
+    /// Whether the line may go on up to `end`. What is wrong behind its limit was never read.
+    fn check_length(&self, end: usize) -> Result<(), Fault> {
         let policy = &self.policy;
-        if length <= policy.line_bytes && self.at + length <= policy.head_bytes {
+        if end - self.at <= policy.line_bytes && end <= policy.head_bytes {
             return Ok(());
         }
         Err(match self.stage {
@@ -236,78 +214,112 @@ impl Parser {
         })
     }
 
-    fn line(&mut self, input: &[u8], start: usize, end: usize, next: usize) -> Result<(), Fault> {
-        match (self.stage, start == end) {
-            (Stage::Line, true) => self.head.start = next,
-            (Stage::Line, false) => {
-                self.head.line = Span::new(start, end);
-                self.request_line(input, start, end)?;
-                let is_all = self.head.version == Version::V09;
-                self.stage = if is_all { Stage::Done } else { Stage::Fields };
-            }
-            (_, false) => self.field(input, start, end, next)?,
-            (_, true) => {
-                self.head.end = next;
-                self.known.conclude(input, &mut self.head)?;
-                self.stage = Stage::Done;
-            }
+    /// Behind the line end at `at`, which ends the line with all its limits kept.
+    fn line_end(&self, input: &[u8], at: usize, fault: Fault) -> Result<usize, Stop> {
+        let next = match &input[at..] {
+            [b'\r', b'\n', ..] => at + 2,
+            [b'\n', ..] if self.policy.bare_lf => at + 1,
+            [b'\r'] | [] => return Err(Stop::Part),
+            [b'\r', ..] => return Err(Stop::Fault(fault, at + 1)),
+            _ => return Err(Stop::Fault(fault, at)),
+        };
+        match self.check_length(next) {
+            Ok(()) => Ok(next),
+            Err(fault) => Err(Stop::Fault(fault, at)),
         }
-        Ok(())
     }
 
-    /// `GET /target HTTP/1.1`; blanks between the parts may be several, as in nginx.
-    fn request_line(&mut self, input: &[u8], start: usize, end: usize) -> Result<(), Fault> {
-        let line = &input[start..end];
-        let method = memchr::memchr(b' ', line).ok_or(Fault::Method)?;
-        self.head.method = Span::new(start, start + method);
-        let target = method + blanks(&line[method..]);
-        let length = memchr::memchr(b' ', &line[target..]).unwrap_or(line.len() - target);
-        let behind = target + length;
-        let version = behind + blanks(&line[behind..]);
-        let begins = line.get(target).is_some_and(|it| *it == b'/' || it.is_ascii_alphabetic());
-        if !begins || octets::has_control(&line[target..behind], false) {
-            return Err(Fault::Request);
+    /// `GET /target HTTP/1.1`; blanks between the parts may be several, as in nginx. Empty lines
+    /// may come before it.
+    fn request_line(&mut self, input: &[u8]) -> Result<usize, Stop> {
+        let start = self.at;
+        let method = start + octets::method(&input[start..]);
+        match input.get(method) {
+            None => return Err(Stop::Part),
+            Some(b' ') if method > start => {}
+            Some(b'\r' | b'\n') if method == start => {
+                let next = self.line_end(input, start, Fault::Method)?;
+                self.head.start = next;
+                return Ok(next);
+            }
+            Some(_) => return Err(Stop::Fault(Fault::Method, method)),
         }
-        self.head.target = Span::new(start + target, start + behind);
-        self.head.version = match &line[version..] {
+        let target = method + blanks(&input[method..]);
+        match input.get(target) {
+            None => return Err(Stop::Part),
+            Some(it) if *it == b'/' || it.is_ascii_alphabetic() => {}
+            Some(_) => return Err(Stop::Fault(Fault::Request, target)),
+        }
+        let behind = target + octets::target(&input[target..]);
+        let from = behind + blanks(&input[behind..]);
+        let end = from + octets::version(&input[from..]);
+        if !matches!(input.get(behind), None | Some(b' ' | b'\r' | b'\n')) {
+            return Err(Stop::Fault(Fault::Request, behind));
+        }
+        let next = self.line_end(input, end, Fault::Request)?;
+        self.head.line = Span::new(start, end);
+        self.head.method = Span::new(start, method);
+        self.head.target = Span::new(target, behind);
+        self.head.version = match &input[from..end] {
             b"HTTP/1.1" => Version::V11,
             b"" => Version::V09,
-            other => self::version(other)?,
+            other => version(other).map_err(|fault| Stop::Fault(fault, end))?,
         };
-        if memchr::memchr(b'#', &line[target..behind]).is_some() {
-            return Err(Fault::Request);
+        self.stage = Stage::Fields;
+        if self.head.version == Version::V09 {
+            self.stage = Stage::Done;
+            if &input[start..method] != b"GET" {
+                return Err(Stop::Fault(Fault::Method09, end));
+            }
         }
-        if self.head.version == Version::V09 && &line[..method] != b"GET" {
-            return Err(Fault::Method09);
-        }
-        Ok(())
+        Ok(next)
     }
 
-    fn field(&mut self, input: &[u8], start: usize, end: usize, next: usize) -> Result<(), Fault> {
-        let line = &input[start..end];
-        let (length, kept) = octets::name(line, self.policy.underscores).ok_or(Fault::Field)?;
-        let value = &line[length + 1..];
-        let leading = blanks(value);
-        let value = &value[leading..];
-        let trailing = value.iter().rev().take_while(|it| **it == b' ').count();
-        let value = &value[..value.len() - trailing];
-        if octets::has_control(value, true) {
-            return Err(Fault::Field);
+    /// A field, or the empty line behind the last of them.
+    fn field(&mut self, input: &[u8]) -> Result<usize, Stop> {
+        let start = self.at;
+        if matches!(input.get(start), Some(b'\r' | b'\n')) {
+            let next = self.line_end(input, start, Fault::Field)?;
+            self.head.end = next;
+            let conclusion = self.known.conclude(input, &mut self.head);
+            conclusion.map_err(|fault| Stop::Fault(fault, start))?;
+            self.stage = Stage::Done;
+            return Ok(next);
         }
-        if !kept {
-            return Ok(());
+        let (length, kept) = octets::name(&input[start..], self.policy.underscores);
+        let colon = start + length;
+        match input.get(colon) {
+            None => return Err(Stop::Part),
+            Some(b':') if length > 0 => {}
+            Some(_) => return Err(Stop::Fault(Fault::Field, colon)),
         }
-        let from = start + length + 1 + leading;
-        let field = FieldSpan {
-            name: Span::new(start, start + length),
-            value: Span::new(from, from + value.len()),
-        };
-        // It is a line of HTTP, whatever it says.
-        self.head.end = next;
-        self.known.note(&line[..length], value, field.value, &mut self.head)?;
-        self.head.fields.push(field);
-        Ok(())
+        let from = colon + 1 + blanks(&input[colon + 1..]);
+        let behind = from + octets::value(&input[from..]);
+        let next = self.line_end(input, behind, Fault::Field)?;
+        if kept {
+            let value = &input[from..behind];
+            let trailing = value.iter().rev().take_while(|it| **it == b' ').count();
+            let value = &value[..value.len() - trailing];
+            let field = FieldSpan {
+                name: Span::new(start, colon),
+                value: Span::new(from, from + value.len()),
+            };
+            // It is a line of HTTP, whatever it says.
+            self.head.end = next;
+            let noted = self.known.note(&input[start..colon], value, field.value, &mut self.head);
+            noted.map_err(|fault| Stop::Fault(fault, behind))?;
+            self.head.fields.push(field);
+        }
+        Ok(next)
     }
+}
+
+/// Why a line was not read.
+enum Stop {
+    /// Its end has not come.
+    Part,
+    /// It is refused, because of the byte at this place.
+    Fault(Fault, usize),
 }
 
 /// How many blanks `text` begins with.
