@@ -31,7 +31,7 @@
 //! The canary is rolled back where E2 >= 100, E1 >= 5, and three of its requests were bad, in an
 //! interval that has a bad one. Rolling back a canary that is no worse than stable needs E2 >= 100:
 //! at most 1 % over any duration. With both limits, that of failures needs 101 and that of latency
-//! 10100, which has more room, for 1/101 + 1/10100 = 1 %; measured it is a quarter of that
+//! 10100, which has more room, for 1/101 + 1/10100 = 1 %; measured it is less than half
 //! (`benches/rollout.rs`).
 //! Where only E1 is high, stable is as bad as far as is known: the rollout holds and says so.
 //!
