@@ -14,7 +14,7 @@ pub(super) const TABLE: &[Directive] = &[
         HTTP | SERVER,
         ONE,
         Apply::Size(setting!(client_header_buffer_size)),
-        "What is read of a request head at first; default `1k`.",
+        "The longest line of a head where `large_client_header_buffers` has less; default `1k`.",
     ),
     custom(
         "large_client_header_buffers",
