@@ -4,6 +4,7 @@ use crate::request::connection::Address;
 use crate::tls::TlsStream;
 use bytes::BytesMut;
 use std::io;
+use std::io::IoSlice;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -99,6 +100,27 @@ impl AsyncWrite for Transport {
             Self::Unix(it) => Pin::new(it).poll_write(cx, bytes),
             Self::Tls(it) => Pin::new(it).poll_write(cx, bytes),
             Self::Begun(it) => Pin::new(&mut it.rest).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(it) => Pin::new(it).poll_write_vectored(cx, slices),
+            Self::Unix(it) => Pin::new(it).poll_write_vectored(cx, slices),
+            Self::Tls(it) => Pin::new(it).poll_write_vectored(cx, slices),
+            Self::Begun(it) => Pin::new(&mut it.rest).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => true,
+            Self::Tls(it) => it.is_write_vectored(),
+            Self::Begun(it) => it.rest.is_write_vectored(),
         }
     }
 

@@ -19,26 +19,9 @@ const SHARED: [&str; 2] = ["epoll_wait", "futex"];
 /// On one connection, one behind the other, so that nothing is amortised but waiting.
 #[test]
 fn a_canary_get_reads_twice_and_writes_twice() {
-    let strace = Path::new("/usr/bin/strace");
-    assert!(strace.exists(), "this test counts with strace; apt-get install -y strace");
-    let origin = Origin::start(|_| Answer::ok("hello, canary v2\n"));
-    let setup = Setup::new(Kind::Moongate).with("STABLE", "127.0.0.1:9");
-    let setup = setup.with("CANARY", format!("127.0.0.1:{}", origin.port));
-    let log = setup.prefix().join("logs/calls");
-    let log_name = log.to_str().expect("a folder with a name").to_owned();
-    let setup = setup.under(&["strace", "-D", "-f", "-o", &log_name]);
-    let server = setup.start(include_str!("../../benches/side_by_side/canary.conf"));
-    let mut client = Client::connect(server.port()).expect("it listens");
-    ask(&mut client, 20, "/before");
-    ask(&mut client, REQUESTS, "/counted");
-    ask(&mut client, 1, "/behind");
-    let calls = calls_between(&server, "/counted", "/behind");
-    let each: BTreeMap<&str, f64> = calls
-        .iter()
-        .map(|(call, count)| (call.as_str(), *count as f64 / REQUESTS as f64))
-        .collect();
+    let each = calls_of_a_get("hello, canary v2\n");
     println!("system calls a request: {each:.3?}");
-    let own: f64 = each.iter().filter(|it| !SHARED.contains(it.0)).map(|it| it.1).sum();
+    let own: f64 = each.iter().filter(|it| !SHARED.contains(&it.0.as_str())).map(|it| it.1).sum();
     // Something rare, as a buffer of the log that is full, is no call of the request.
     assert!(own < LIMIT + 0.1, "{own:.3} system calls a request: {each:.3?}");
     assert!(own > 3.9, "nothing was counted: {each:.3?}");
@@ -46,10 +29,38 @@ fn a_canary_get_reads_twice_and_writes_twice() {
     assert!(waits <= 2.1, "it waits for the client and for the origin: {each:.3?}");
 }
 
-fn ask(client: &mut Client, times: usize, path: &str) {
+#[test]
+fn a_large_answer_leaves_with_its_head() {
+    let each = calls_of_a_get(&"x".repeat(16 << 10));
+    let writes = each.iter().filter(|it| it.0.starts_with("send") || it.0.starts_with("write"));
+    let writes: f64 = writes.map(|it| it.1).sum();
+    assert!((1.9..2.1).contains(&writes), "one to the peer, one to the client: {each:.3?}");
+}
+
+/// The system calls of a GET through the benchmark's canary that is answered with `body`.
+fn calls_of_a_get(body: &str) -> BTreeMap<String, f64> {
+    let strace = Path::new("/usr/bin/strace");
+    assert!(strace.exists(), "this test counts with strace; apt-get install -y strace");
+    let answer = body.to_owned();
+    let origin = Origin::start(move |_| Answer::ok(&answer));
+    let setup = Setup::new(Kind::Moongate).with("STABLE", "127.0.0.1:9");
+    let setup = setup.with("CANARY", format!("127.0.0.1:{}", origin.port));
+    let log = setup.prefix().join("logs/calls");
+    let log_name = log.to_str().expect("a folder with a name").to_owned();
+    let setup = setup.under(&["strace", "-D", "-f", "-o", &log_name]);
+    let server = setup.start(include_str!("../../benches/side_by_side/canary.conf"));
+    let mut client = Client::connect(server.port()).expect("it listens");
+    ask(&mut client, 20, "/before", body);
+    ask(&mut client, REQUESTS, "/counted", body);
+    ask(&mut client, 1, "/behind", body);
+    let calls = calls_between(&server, "/counted", "/behind");
+    calls.into_iter().map(|(call, count)| (call, count as f64 / REQUESTS as f64)).collect()
+}
+
+fn ask(client: &mut Client, times: usize, path: &str, body: &str) {
     for _ in 0..times {
         let response = client.request("GET", path, "X-Canary-Version: v2\r\n").expect("an answer");
-        assert_eq!((response.status(), response.text().as_str()), (200, "hello, canary v2\n"));
+        assert_eq!((response.status(), response.text().as_str()), (200, body));
     }
 }
 
