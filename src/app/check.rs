@@ -52,7 +52,12 @@ fn compile(source: &Source) -> Result<Candidate, Diagnostics> {
     };
     make_log_folder(&loaded.model, &source.prefix).map_err(refused)?;
     let runtime = super::server::runtime().map_err(refused)?;
-    let known = Known { registry: Arc::default(), dicts: Arc::default(), generation: 1 };
+    let known = Known {
+        registry: Arc::default(),
+        rollouts: Arc::default(),
+        dicts: Arc::default(),
+        generation: 1,
+    };
     runtime.block_on(Candidate::compile(loaded, source.prefix.clone(), known))
 }
 

@@ -116,7 +116,12 @@ async fn run(
     user: Option<User>,
     ready: Option<Ready>,
 ) -> Result<(), Failed> {
-    let known = Known { registry: Arc::default(), dicts: Arc::default(), generation: 1 };
+    let known = Known {
+        registry: Arc::default(),
+        rollouts: Arc::default(),
+        dicts: Arc::default(),
+        generation: 1,
+    };
     let refused = |diagnostics| {
         report(&diagnostics);
         Failed

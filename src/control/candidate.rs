@@ -6,6 +6,7 @@ use crate::config::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::config::model::{Http, Model, WorkerProcesses};
 use crate::log::ErrorLog;
 use crate::resolver::Resolver;
+use crate::rollout::Registry as Rollouts;
 use crate::shdict::Dicts;
 use crate::snapshot::Snapshot;
 use crate::snapshot::build::{self, Inputs, implicit_upstreams};
@@ -22,6 +23,8 @@ use tokio::sync::oneshot;
 pub struct Known {
     /// The state of peers.
     pub registry: Arc<Registry>,
+    /// The rollouts.
+    pub rollouts: Arc<Rollouts>,
     /// The shared dictionaries in force.
     pub dicts: Arc<Dicts>,
     /// The number that the candidate gets.
@@ -36,6 +39,8 @@ pub struct Candidate {
     pub dicts: Arc<Dicts>,
     /// The state of peers that it was built with.
     pub registry: Arc<Registry>,
+    /// The rollouts that it was built with.
+    pub rollouts: Arc<Rollouts>,
     /// Its main error log.
     pub error_log: ErrorLog,
     /// What upstreams' names are resolved by.
@@ -136,6 +141,7 @@ fn compile(
         base: &base,
         generation: known.generation,
         upstreams: &known.registry,
+        rollouts: &known.rollouts,
         addresses,
         error_log: error_log.clone(),
         compile: &|chunk| trial.compile(chunk),
@@ -150,7 +156,8 @@ fn compile(
     let dicts = Arc::new(known.dicts.reloaded(wanted));
     let snapshot = Arc::new(snapshot);
     let registry = Arc::clone(&known.registry);
-    Ok(Candidate { snapshot, dicts, registry, error_log, resolver, diagnostics, files })
+    let rollouts = Arc::clone(&known.rollouts);
+    Ok(Candidate { snapshot, dicts, registry, rollouts, error_log, resolver, diagnostics, files })
 }
 
 /// nginx says so with level alert; it is the most frequent reason of a slow OpenResty.

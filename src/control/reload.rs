@@ -17,7 +17,8 @@ impl Serving {
         main_log().say(Level::Notice, format_args!("reconfiguring"));
         let generation = self.generation + 1;
         let registry = Arc::clone(&self.registry);
-        let known = Known { registry, dicts: Arc::clone(&self.dicts), generation };
+        let rollouts = Arc::clone(&self.rollouts);
+        let known = Known { registry, rollouts, dicts: Arc::clone(&self.dicts), generation };
         let result = match Candidate::build(&self.source, known).await {
             Ok(candidate) => self.take_over(candidate).await,
             Err(diagnostics) => Err(diagnostics),

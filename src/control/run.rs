@@ -14,6 +14,7 @@ use crate::log;
 use crate::log::{Level, main_log};
 use crate::metrics;
 use crate::resolver::Resolver;
+use crate::rollout;
 use crate::shdict::Dicts;
 use crate::sys::errno::Failure;
 use crate::upstream::{Registry, health, refresh};
@@ -50,6 +51,7 @@ pub struct Control {
 pub(super) struct Serving {
     pub(super) source: Source,
     pub(super) registry: Arc<Registry>,
+    pub(super) rollouts: Arc<rollout::Registry>,
     pub(super) resolver: Arc<ArcSwap<Resolver>>,
     pub(super) dicts: Arc<Dicts>,
     pub(super) plan: Plan,
@@ -114,6 +116,7 @@ impl Control {
         let mut serving = Serving {
             source,
             resolver: Arc::new(ArcSwap::new(Arc::clone(&candidate.resolver))),
+            rollouts: Arc::clone(&candidate.rollouts),
             dicts: Arc::clone(&candidate.dicts),
             plan: candidate.plan(),
             generation: 0,

@@ -86,7 +86,7 @@ pub enum Error {
     Broken(PathBuf),
 }
 
-/// An open journal, locked for this process.
+/// An open journal, locked for this process. Opening changes nothing in it: the first append does.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -96,6 +96,28 @@ pub struct Journal {
     /// Whole lines end here.
     length: u64,
     broken: bool,
+    /// It is not a row of whole lines yet: what the first append keeps, and does.
+    unsettled: Option<Unsettled>,
+}
+
+/// A journal that is new, torn or unreadable. The first append replaces it in one step, so that a
+/// crash before leaves what was there, a torn rollback too.
+#[derive(Debug)]
+struct Unsettled {
+    /// Its whole lines.
+    lines: Vec<u8>,
+    /// What is there cannot be read: it keeps another name.
+    aside: bool,
+    /// The file was not there: it goes again if nothing is ever appended.
+    made: bool,
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if self.unsettled.as_ref().is_some_and(|it| it.made) {
+            let _ = fs::remove_file(&self.path); // an empty one says as little
+        }
+    }
 }
 
 /// The content of the first line.
@@ -107,43 +129,68 @@ struct Head {
 }
 
 impl Journal {
-    /// Opens the journal at `path` for the rollout `name`, creating it with `fresh_secret`; the
+    /// Opens the journal at `path` for the rollout `name`; `fresh_secret` is that of a new one. The
     /// third value is its secret.
     ///
     /// # Errors
     /// It cannot be opened, or another process holds it. A journal that cannot be *understood* is
-    /// no error: it is put aside as `PATH.unreadable`.
+    /// no error: the first append puts it aside as `PATH.unreadable`.
     pub fn open(
         path: &Path,
         name: &str,
         fresh_secret: &[u8; 32],
     ) -> Result<(Self, Recovered, String), Error> {
+        let made = !path.exists();
         let mut file = lock(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|it| failed("read()", path, it))?;
-        let found = read(&bytes, name);
-        if let Found { head: Some(head), recovered, length } = found {
-            let secret = head.secret.clone();
-            let head = line(HEAD, &head);
-            let mut journal = Self { path: path.to_owned(), file, head, length, broken: false };
-            journal.cut()?;
-            return Ok((journal, recovered, secret));
-        }
-        if matches!(found.recovered, Recovered::Unreadable(_)) {
-            let mut aside = path.as_os_str().to_owned();
-            aside.push(".unreadable");
-            fs::rename(path, &aside).map_err(|it| failed("rename()", path, it))?;
-            file = lock(path)?;
-        }
-        let secret = hex(fresh_secret);
-        let head =
-            Head { magic: MAGIC.to_owned(), rollout: name.to_owned(), secret: secret.clone() };
+        let Found { head, recovered, length } = read(&bytes, name);
+        let is_whole = head.is_some() && length == bytes.len() as u64;
+        let aside = matches!(recovered, Recovered::Unreadable(_));
+        let head = head.unwrap_or_else(|| Head {
+            magic: MAGIC.to_owned(),
+            rollout: name.to_owned(),
+            secret: hex(fresh_secret),
+        });
+        let secret = head.secret.clone();
         let head = line(HEAD, &head);
-        let mut journal = Self { path: path.to_owned(), file, head, length: 0, broken: false };
-        journal.cut()?;
-        journal.write(&journal.head.clone())?;
-        sync_folder(path)?;
-        Ok((journal, found.recovered, secret))
+        let mut lines = bytes;
+        lines.truncate(usize::try_from(length).unwrap_or(0));
+        if lines.is_empty() {
+            lines.clone_from(&head);
+        }
+        let unsettled = (!is_whole).then_some(Unsettled { lines, aside, made });
+        let path = path.to_owned();
+        let journal = Self { path, file, head, length, broken: false, unsettled };
+        Ok((journal, recovered, secret))
+    }
+
+    /// The secret of the journal at `path`, which is only read; none where it has none yet.
+    ///
+    /// # Errors
+    /// It is another rollout's, it cannot be read, or there is no folder for it.
+    pub fn peek(path: &Path, name: &str) -> Result<Option<String>, String> {
+        let bytes = match open::contents(path) {
+            Ok(bytes) => bytes,
+            Err(failure) if failure.errno() == Some(libc::ENOENT) => {
+                let folder = folder_of(path);
+                return match folder.is_dir() {
+                    true => Ok(None),
+                    false => Err(format!("there is no folder \"{}\"", folder.display())),
+                };
+            }
+            Err(failure) => return Err(failure.to_string()),
+        };
+        let first = bytes.split_inclusive(|it| *it == b'\n').next().unwrap_or_default();
+        match parse::<Head>(first) {
+            Some((HEAD, head)) if head.magic == MAGIC && head.rollout == name => {
+                Ok(Some(head.secret))
+            }
+            Some((HEAD, head)) if head.magic == MAGIC => {
+                Err(format!("\"{}\" is that of rollout \"{}\"", path.display(), head.rollout))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Appends `record` and waits until it is on the disk.
@@ -153,13 +200,27 @@ impl Journal {
     pub fn append(&mut self, record: &Record) -> Result<(), Error> {
         let kind = if record.state.is_latched() { CLOSED } else { OPEN };
         let line = line(kind, record);
+        if let Some(unsettled) = &self.unsettled {
+            if unsettled.aside {
+                self.put_aside()?;
+            }
+            let content = [unsettled.lines.as_slice(), &line].concat();
+            self.replace(&content)?;
+            self.unsettled = None;
+            return Ok(());
+        }
         if self.length + line.len() as u64 > LONGEST_BYTES {
-            return self.rewrite(&line);
+            return self.replace(&[self.head.as_slice(), &line].concat());
         }
         if self.broken {
             self.cut()?;
         }
         self.write(&line)
+    }
+
+    /// Whether it is the very file at `path`, under whatever name it was opened.
+    pub fn is_at(&self, path: &Path) -> bool {
+        is_at(&self.file, path)
     }
 
     /// Where it is.
@@ -205,16 +266,26 @@ impl Journal {
         self.file = open::private(&self.path).expect("it is there");
     }
 
-    /// Replaces the file by one with `last` alone, in one step.
-    fn rewrite(&mut self, last: &[u8]) -> Result<(), Error> {
+    /// Gives what cannot be read a second name; the first append takes the first one from it.
+    fn put_aside(&self) -> Result<(), Error> {
+        let mut aside = self.path.as_os_str().to_owned();
+        aside.push(".unreadable");
+        match fs::remove_file(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => fs::hard_link(&self.path, &aside),
+        }
+        .map_err(|it| failed("link()", &self.path, it).into())
+    }
+
+    /// Replaces the file by one with `content`, in one step.
+    fn replace(&mut self, content: &[u8]) -> Result<(), Error> {
         let mut path = self.path.as_os_str().to_owned();
         path.push(".new");
         let path = PathBuf::from(path);
         let mut file = open::private(&path)?;
-        let content = [self.head.as_slice(), last].concat();
         file.try_lock().map_err(|_| Error::Held(path.clone()))?;
         file.set_len(0)
-            .and_then(|()| file.write_all(&content))
+            .and_then(|()| file.write_all(content))
             .and_then(|()| file.sync_all())
             .and_then(|()| fs::rename(&path, &self.path))
             .map_err(|it| failed("write()", &path, it))?;
@@ -328,9 +399,13 @@ fn is_at(file: &File, path: &Path) -> bool {
     (ours.dev(), ours.ino()) == (there.dev(), there.ino())
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// A new or renamed file is safe once its folder is.
 fn sync_folder(path: &Path) -> Result<(), Error> {
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let synced = open::read(folder)?.sync_all();
     synced.map_err(|it| failed("fsync()", folder, it).into())
 }

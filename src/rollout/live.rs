@@ -8,7 +8,9 @@ use super::analysis::{Counts, Interval};
 use super::assign::Shares;
 use super::controller::{self, Command, Event, Input, Kind, Refused};
 use super::evidence::{Evidence, Totals};
+use super::hash::BUCKETS;
 use super::journal::{self, Journal, Recovered};
+use super::layout::STABLE;
 use super::plan::Plan;
 use super::state::{Seen, State};
 use crate::clock::Tick;
@@ -43,6 +45,25 @@ pub struct Live {
     has_news: bool,
     /// Something took effect that is not yet written.
     is_owed: bool,
+    /// What the canaries may have at most until that is.
+    cap: Option<Vec<u16>>,
+}
+
+/// What a rollout shares with workers.
+#[derive(Clone, Debug)]
+pub struct Seam {
+    /// What picks obey.
+    pub shares: Arc<Shares>,
+    /// What requests are counted with.
+    pub evidence: Arc<Evidence>,
+}
+
+impl Seam {
+    /// For `canaries` canaries and a latency limit in milliseconds; 0 is none.
+    pub fn new(canaries: usize, slow_ms: u64) -> Self {
+        let evidence = Arc::new(Evidence::new(canaries, slow_ms));
+        Self { shares: Arc::default(), evidence }
+    }
 }
 
 /// What a look did.
@@ -68,80 +89,89 @@ pub enum NotDone {
 }
 
 impl Live {
-    /// A rollout that goes on from what its journal told, all of it at once in effect.
-    ///
-    /// # Errors
-    /// The first record cannot be written.
+    /// A rollout that goes on from what its journal told, all of it at once in effect: where its
+    /// first record cannot be written, no more than what was written before.
     pub fn start(
         plan: Plan,
         journal: Option<Journal>,
         recovered: &Recovered,
+        seam: Seam,
         now: Now,
-    ) -> Result<Self, journal::Error> {
+    ) -> (Self, Option<journal::Error>) {
         let state = recovered.state(&plan);
-        let shares = Arc::new(Shares::default());
-        if let Recovered::Record(record) | Recovered::TornRollback(Some(record)) = recovered {
-            shares.layout.restore(&record.layout);
-        }
-        let evidence = Arc::new(Evidence::new(plan.canaries.len(), plan.slow_ms));
-        let known = vec![Totals::default(); evidence.variants()];
-        let (looked, written) = (now.tick, now.tick);
+        let written = match recovered {
+            Recovered::Record(record) | Recovered::TornRollback(Some(record)) => Some(record),
+            Recovered::Nothing | Recovered::TornRollback(None) | Recovered::Unreadable(_) => None,
+        };
+        let labels = written.map(|it| labels_of(&it.state)).unwrap_or_default();
+        let runs = written.map_or_else(Vec::new, |it| it.layout.clone());
+        seam.shares.layout.restore(&renumbered(&runs, &labels, &labels_of(&state)));
         let mut live = Self {
             plan,
             state,
             journal,
-            shares,
-            evidence,
-            known,
-            looked,
-            written,
+            known: totals(&seam.evidence),
+            shares: seam.shares,
+            evidence: seam.evidence,
+            looked: now.tick,
+            written: now.tick,
             has_news: false,
             is_owed: false,
+            cap: None,
         };
-        live.publish();
         let reason = match recovered {
             Recovered::Nothing => "it begins".to_owned(),
             Recovered::Record(_) => "it goes on".to_owned(),
             Recovered::TornRollback(_) => "a rollback was being written".to_owned(),
             Recovered::Unreadable(why) => format!("the journal cannot be read: {why}"),
         };
-        live.write_configured(reason, now)?;
-        Ok(live)
+        let fault = live.take_effect(reason, now);
+        (live, fault)
     }
 
-    /// Takes another configuration over; evidence is kept where limits and canaries are the same.
-    ///
-    /// # Errors
-    /// It cannot be written down; then everything is as before.
-    pub fn reconfigure(&mut self, plan: Plan, now: Now) -> Result<(), journal::Error> {
-        if plan == self.plan {
-            return Ok(());
+    /// Takes another configuration over. Evidence goes on where `seam` is the one in use. Where
+    /// that cannot be written down no canary gets more than it had, until it can be.
+    pub fn reconfigure(&mut self, plan: Plan, seam: Seam, now: Now) -> Option<journal::Error> {
+        let is_same_seam = Arc::ptr_eq(&seam.shares, &self.shares);
+        if plan == self.plan && is_same_seam {
+            return None;
         }
-        let state = self.state.clone().reconciled(&plan);
-        let before = (std::mem::replace(&mut self.state, state), self.shares.layout.runs());
-        let labels = |it: &Plan| it.canaries.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
-        let is_counted_alike =
-            plan.slow_ms == self.plan.slow_ms && labels(&plan) == labels(&self.plan);
-        self.publish();
-        if let Err(error) = self.write_configured("the configuration changed".to_owned(), now) {
-            self.state = before.0;
-            self.shares.layout.restore(&before.1);
-            self.publish();
-            return Err(error);
-        }
-        if !is_counted_alike {
-            self.evidence = Arc::new(Evidence::new(plan.canaries.len(), plan.slow_ms));
-            self.known = vec![Totals::default(); self.evidence.variants()];
-        }
+        let before = labels_of(&self.state);
+        self.state = self.state.clone().reconciled(&plan);
         self.plan = plan;
-        Ok(())
+        if !is_same_seam {
+            let runs = renumbered(&self.shares.layout.runs(), &before, &labels_of(&self.state));
+            seam.shares.layout.restore(&runs);
+            self.known = totals(&seam.evidence);
+            (self.shares, self.evidence) = (seam.shares, seam.evidence);
+        }
+        self.take_effect("the configuration changed".to_owned(), now)
+    }
+
+    /// Goes on in another journal, with the state as it is.
+    pub fn move_journal(&mut self, journal: Journal, now: Now) -> Option<journal::Error> {
+        self.journal = Some(journal);
+        self.take_effect("the journal moved".to_owned(), now)
+    }
+
+    /// Writes the state down, then lets picks obey it; where it cannot be written, only as far as
+    /// it takes from canaries.
+    fn take_effect(&mut self, reason: String, now: Now) -> Option<journal::Error> {
+        let fault = self.write_configured(reason, now).err();
+        if fault.is_some() {
+            self.is_owed = true;
+            let count = |it: usize| self.shares.layout.count(u8::try_from(it).unwrap_or(u8::MAX));
+            let counts = (1..=self.state.canaries.len()).map(count);
+            self.cap = Some(counts.map(|it| u16::try_from(it).unwrap_or(BUCKETS)).collect());
+        }
+        self.publish();
+        fault
     }
 
     /// Looks at the evidence, follows commands and lets time move the rollout.
     pub fn look(&mut self, commands: Vec<Command>, now: Now) -> Looked {
         self.evidence.sweep(now.tick);
-        let totals: Vec<Totals> =
-            (0..self.evidence.variants()).map(|it| self.totals_of(it)).collect();
+        let totals = totals(&self.evidence);
         let input = Input {
             passed_ms: now.tick.ms_since(self.looked),
             seen: seen(&self.known, &totals),
@@ -164,10 +194,10 @@ impl Live {
         self.has_news |= totals != self.known;
         (self.known, self.looked) = (totals, now.tick);
         self.state = stepped.state;
-        self.publish();
         let is_due = self.has_news && now.tick.ms_since(self.written) >= CHECKPOINT_MS;
         let is_owed = self.is_owed && fault.is_none();
         let fault = if is_due || is_owed { self.checkpoint(now).err() } else { fault };
+        self.publish();
         Looked { events: stepped.events, answers, fault }
     }
 
@@ -209,13 +239,13 @@ impl Live {
         events.iter().try_for_each(|it| self.write(it, state, now))
     }
 
-    fn totals_of(&self, variant: usize) -> Totals {
-        self.evidence.totals(u8::try_from(variant).unwrap_or(u8::MAX))
-    }
-
     fn publish(&self) {
         self.shares.close(self.state.closed());
-        self.shares.layout.set(&self.state.weights());
+        let mut weights = self.state.weights();
+        for (weight, cap) in weights.iter_mut().zip(self.cap.iter().flatten()) {
+            *weight = (*weight).min(*cap);
+        }
+        self.shares.layout.set(&weights);
     }
 
     fn write_configured(&mut self, reason: String, now: Now) -> Result<(), journal::Error> {
@@ -228,9 +258,31 @@ impl Live {
         let layout = self.shares.layout.clone();
         layout.set(&state.weights());
         journal.append(&journal::record(now.unix_ms, event.clone(), state, layout.runs()))?;
-        (self.written, self.has_news, self.is_owed) = (now.tick, false, false);
+        (self.written, self.has_news, self.is_owed, self.cap) = (now.tick, false, false, None);
         Ok(())
     }
+}
+
+/// Labels of the canaries in their order.
+fn labels_of(state: &State) -> Vec<String> {
+    state.canaries.iter().map(|it| it.label.clone()).collect()
+}
+
+/// Runs of buckets whose owners are `before`'s numbers, with those of `after`; who is gone leaves
+/// to stable.
+fn renumbered(runs: &[(u8, u16)], before: &[String], after: &[String]) -> Vec<(u8, u16)> {
+    let number = |owner: u8| {
+        let label = before.get(usize::from(owner).checked_sub(1)?)?;
+        let place = after.iter().position(|it| it == label)?;
+        u8::try_from(place + 1).ok()
+    };
+    runs.iter().map(|(owner, length)| (number(*owner).unwrap_or(STABLE), *length)).collect()
+}
+
+/// What was counted so far, of each variant.
+fn totals(evidence: &Evidence) -> Vec<Totals> {
+    let of = |it: usize| evidence.totals(u8::try_from(it).unwrap_or(u8::MAX));
+    (0..evidence.variants()).map(of).collect()
 }
 
 /// Whether the way from `old` to `new` only takes traffic off canaries.

@@ -13,10 +13,13 @@ pub mod journal;
 pub mod layout;
 pub mod live;
 pub mod plan;
+pub mod registry;
 pub mod signature;
 pub mod simulation;
 pub mod state;
+pub mod status;
 mod trust;
 
 pub use assign::{Assign, Client, Pick, Reason, Shares};
 pub use compile::Needs;
+pub use registry::{Entry, Registry, Rollouts};

@@ -59,6 +59,8 @@ pub struct Snapshot {
     pub lua: LuaHooks,
     /// All groups, to be committed to the registry when this snapshot takes over.
     pub groups: Arc<crate::upstream::Groups>,
+    /// All rollouts, brought to life by control when this snapshot takes over.
+    pub rollouts: crate::rollout::Rollouts,
     /// Live upstreams by name (lower case), `balancer_by_lua` chunks beside them.
     pub upstreams: foldhash::HashMap<Box<str>, Upstream>,
 }

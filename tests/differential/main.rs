@@ -95,6 +95,7 @@ fn load(name: &str, text: &str, prefix: &Path) -> Result<(), Diagnostics> {
         base: prefix,
         generation: 1,
         upstreams: &Registry::new(),
+        rollouts: &Default::default(),
         addresses: &addresses.into(),
         error_log: ErrorLog::silent(),
         compile: &|_| Ok(()),

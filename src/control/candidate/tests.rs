@@ -10,7 +10,12 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn known() -> Known {
-    Known { registry: Arc::default(), dicts: Arc::default(), generation: 7 }
+    Known {
+        registry: Arc::default(),
+        rollouts: Arc::default(),
+        dicts: Arc::default(),
+        generation: 7,
+    }
 }
 
 fn build(text: &'static str) -> Result<Candidate, Diagnostics> {

@@ -93,6 +93,7 @@ pub fn snapshot(directives: &str, error_log: ErrorLog) -> Arc<Snapshot> {
         base: Path::new("/tmp/"),
         generation: 1,
         upstreams: &registry,
+        rollouts: &Default::default(),
         addresses: &Addresses::default(),
         error_log,
         compile: &|_| Ok(()),

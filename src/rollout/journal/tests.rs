@@ -144,8 +144,9 @@ fn what_is_damaged_means_stable_and_is_put_aside() {
         fs::write(&path, &damaged).unwrap();
         let (mut journal, again) = open(&path);
         assert_eq!(again, recovered);
-        assert_eq!(fs::read(dir.path().join("api.journal.unreadable")).unwrap(), damaged);
+        assert_eq!(fs::read(&path).unwrap(), damaged, "a crash now would forget nothing");
         bytes_of(&state, &mut journal, Kind::Configured);
+        assert_eq!(fs::read(dir.path().join("api.journal.unreadable")).unwrap(), damaged);
         drop(journal);
         let state = open(&path).1.state(&plan);
         assert_eq!(state.phase, Phase::Unreadable, "and it stays so");
@@ -162,6 +163,38 @@ fn another_rollout_s_journal_is_not_taken() {
     fs::write(&path, "server { listen 80; }").unwrap();
     let (_, recovered, _) = open_as(&path, "shop", &SECRET);
     assert_eq!(recovered, Recovered::Unreadable("it is no journal".to_owned()));
+}
+
+#[test]
+fn opening_alone_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("api.journal");
+    drop(open(&path));
+    assert!(!path.exists(), "nothing was written: nothing is left");
+    history(&mut open(&path).0);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.truncate(bytes.len() - 10);
+    fs::write(&path, &bytes).unwrap();
+    for _ in 0..2 {
+        let recovered = open(&path).1;
+        assert!(matches!(recovered, Recovered::TornRollback(Some(_))), "{recovered:?}");
+    }
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn a_look_at_the_secret_writes_nothing_and_knows_whose_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("api.journal");
+    assert_eq!(Journal::peek(&path, "api"), Ok(None));
+    assert!(!path.exists());
+    let (mut journal, _, secret) = open_as(&path, "api", &SECRET);
+    history(&mut journal);
+    assert_eq!(Journal::peek(&path, "api"), Ok(Some(secret)), "held by another or not");
+    let error = Journal::peek(&path, "shop").unwrap_err();
+    assert!(error.ends_with("is that of rollout \"api\""), "{error}");
+    let error = Journal::peek(&dir.path().join("none/api.journal"), "api").unwrap_err();
+    assert!(error.starts_with("there is no folder"), "{error}");
 }
 
 #[test]

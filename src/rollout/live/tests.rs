@@ -35,7 +35,25 @@ fn opened(path: &Path) -> (Journal, Recovered) {
 
 fn start(path: &Path, lines: &str) -> Live {
     let (journal, recovered) = opened(path);
-    Live::start(plan(lines), Some(journal), &recovered, at(0)).unwrap()
+    started(plan(lines), journal, &recovered)
+}
+
+fn started(plan: Plan, journal: Journal, recovered: &Recovered) -> Live {
+    let seam = Seam::new(plan.canaries.len(), plan.slow_ms);
+    let (live, fault) = Live::start(plan, Some(journal), recovered, seam, at(0));
+    assert!(fault.is_none(), "{fault:?}");
+    live
+}
+
+fn reconfigured(live: &mut Live, lines: &str, at: Now) {
+    let plan = plan(lines);
+    let same = plan.slow_ms == live.plan().slow_ms;
+    let seam = match same {
+        true => Seam { shares: live.shares().clone(), evidence: live.evidence().clone() },
+        false => Seam::new(plan.canaries.len(), plan.slow_ms),
+    };
+    let fault = live.reconfigure(plan, seam, at);
+    assert!(fault.is_none(), "{fault:?}");
 }
 
 /// One second of 200 requests at 5 %: those of the canary end as `ending`.
@@ -137,16 +155,16 @@ fn a_reload_changes_steps_and_limits_and_keeps_the_rest() {
     let mut live = start(&dir.path().join("journal"), STEPS);
     let evidence = Arc::clone(live.evidence());
     live.look(vec![Command::Promote], at(1));
-    live.reconfigure(plan("steps 2% 5m, 50% 5m, 100%;"), at(2)).unwrap();
+    reconfigured(&mut live, "steps 2% 5m, 50% 5m, 100%;", at(2));
     assert_eq!((live.state().weight(), live.shares().layout.count(1)), (500, 500));
     assert!(Arc::ptr_eq(&evidence, live.evidence()));
     live.look(vec![Command::Promote], at(3));
     assert_eq!(live.shares().layout.count(1), 5000);
-    live.reconfigure(plan("limit p99 > 1s; steps 2% 5m, 50% 5m, 100%;"), at(4)).unwrap();
+    reconfigured(&mut live, "limit p99 > 1s; steps 2% 5m, 50% 5m, 100%;", at(4));
     assert!(!Arc::ptr_eq(&evidence, live.evidence()));
     assert_eq!(live.shares().layout.count(1), 5000);
     live.look(vec![Command::Abort], at(5));
-    live.reconfigure(plan("weight 30%;"), at(6)).unwrap();
+    reconfigured(&mut live, "weight 30%;", at(6));
     assert_eq!((live.state().phase, live.shares().layout.count(1)), (Phase::Aborted, 0));
 }
 
@@ -154,15 +172,8 @@ fn a_reload_changes_steps_and_limits_and_keeps_the_rest() {
 fn without_a_journal_nothing_advances_and_a_rollback_happens_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
-    let (mut broken, _) = opened(&path);
-    let first = Live::start(plan(STEPS), Some(broken), &Recovered::Nothing, at(0)).unwrap();
-    drop(first);
-    broken = opened(&path).0;
-    broken.break_for_test();
-    let mut live = Live {
-        journal: Some(broken),
-        ..Live::start(plan(STEPS), None, &Recovered::Nothing, at(0)).unwrap()
-    };
+    let mut live = start(&path, STEPS);
+    live.journal.as_mut().unwrap().break_for_test();
     let looked = live.look(vec![Command::Promote], at(1));
     assert!(matches!(looked.answers[..], [Err(NotDone::Unwritten(_))]), "{looked:?}");
     assert!(looked.fault.is_some() && looked.events.is_empty());
@@ -191,7 +202,7 @@ fn three_canaries_lie_after_a_restart_as_before() {
     let plan = Plan::new(&model.http.unwrap().rollouts[0]);
     let start = || {
         let (journal, recovered) = opened(&path);
-        Live::start(plan.clone(), Some(journal), &recovered, at(0)).unwrap()
+        started(plan.clone(), journal, &recovered)
     };
     let mut live = start();
     let set = |canary: &str, weight| Command::SetWeight { canary: Some(canary.into()), weight };
@@ -201,4 +212,51 @@ fn three_canaries_lie_after_a_restart_as_before() {
     live.look(vec![Command::Pause], at(2));
     drop(live);
     assert_eq!(start().shares().layout.runs(), before);
+}
+
+#[test]
+fn what_cannot_be_written_gives_no_canary_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    let mut live = start(&path, "weight 5%;");
+    live.journal.as_mut().unwrap().break_for_test();
+    let seam = Seam::new(1, 1000);
+    let fault = live.reconfigure(plan("limit p99 > 1s; weight 30%;"), seam.clone(), at(1));
+    assert!(fault.is_some());
+    assert_eq!(seam.shares.layout.count(1), 500, "as before, in what is read now");
+    assert!(live.look(vec![], at(2)).fault.is_some());
+    assert_eq!(seam.shares.layout.count(1), 500);
+    live.journal.as_mut().unwrap().mend_for_test();
+    assert!(live.look(vec![], at(3)).fault.is_none());
+    assert_eq!(seam.shares.layout.count(1), 3000);
+}
+
+#[test]
+fn a_start_that_cannot_be_written_is_stable_s() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, recovered) = opened(&dir.path().join("journal"));
+    std::fs::create_dir(dir.path().join("journal.new")).unwrap();
+    let seam = Seam::new(1, 2000);
+    let plan = plan("weight 5%;");
+    let (mut live, fault) = Live::start(plan, Some(journal), &recovered, seam.clone(), at(0));
+    assert!(fault.is_some());
+    assert_eq!((seam.shares.layout.count(1), live.state().weight()), (0, 500));
+    std::fs::remove_dir(dir.path().join("journal.new")).unwrap();
+    assert!(live.look(vec![], at(1)).fault.is_none());
+    assert_eq!(seam.shares.layout.count(1), 500);
+}
+
+#[test]
+fn users_stay_with_their_label_when_the_list_of_canaries_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut live = start(&dir.path().join("journal"), "canary b version=v3 weight=20%; weight 5%;");
+    let (first, last) = (live.shares().layout.owner(0), live.shares().layout.owner(9999));
+    assert_eq!((first, last), (1, 2));
+    let text = "http { upstream a { server 127.0.0.1; } upstream b { server 127.0.0.1; }
+        rollout api { stable a; canary b version=v3; weight 20%; } } events { }";
+    let model = config::load_text("conf", text, None).unwrap().model;
+    let seam = Seam::new(1, 2000);
+    live.reconfigure(Plan::new(&model.http.unwrap().rollouts[0]), seam.clone(), at(1));
+    let layout = &seam.shares.layout;
+    assert_eq!((layout.count(1), layout.owner(0), layout.owner(9999)), (2000, 0, 1));
 }

@@ -45,6 +45,8 @@ pub struct Inputs<'a> {
     pub generation: u64,
     /// Live upstreams: the snapshot's groups are made in here.
     pub upstreams: &'a Registry,
+    /// Live rollouts: the snapshot's are made in here.
+    pub rollouts: &'a crate::rollout::Registry,
     /// What the names of upstreams resolved to.
     pub addresses: &'a Addresses,
     /// The main level's error log, already open.
@@ -106,6 +108,8 @@ impl Build<'_> {
             let message = "\"rollout\" is checked, but not served by this version of Moongate";
             self.diagnostics.fault(&rollout.at, message);
         }
+        let inputs = self.inputs;
+        let rollouts = inputs.rollouts.build(&http.rollouts, inputs.prefix, &mut self.diagnostics);
         self.declare(http);
         self.upstreams(http);
         let maps = self.maps(http);
@@ -126,6 +130,7 @@ impl Build<'_> {
             lua,
             upstreams: std::mem::take(&mut self.upstreams),
             groups: self.groups.clone(),
+            rollouts,
             model: model.clone(),
         }
     }
