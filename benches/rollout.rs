@@ -226,7 +226,7 @@ fn cost(assign: &Assign, shares: &Shares, asked: &Asked) -> f64 {
         for _ in 0..PICKS {
             let random = &mut || random.draw();
             let address = None;
-            let mut client = Client { vars: asked, address, now_s: 0, random };
+            let mut client = Client { vars: asked, address, now_s: 0, random, key: None };
             black_box(assign.pick(shares, black_box(&mut client), &mut scratch));
         }
         least = least.min(start.elapsed().as_nanos() as f64 / f64::from(PICKS));

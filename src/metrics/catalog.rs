@@ -173,6 +173,9 @@ catalog! {
         "Active health checks by result: pass or fail.";
     upstream_retries: IntCounterVec = "moongate_upstream_retries_total" ["upstream"]
         "Requests passed on to another peer after a failed attempt.";
+    rollout_decisions: IntCounterVec =
+        "moongate_rollout_decisions_total" ["rollout", "canary_version", "reason"]
+        "Requests that a rollout gave a variant, by reason.";
     lua_errors: IntCounterVec = "moongate_lua_errors_total" ["phase"]
         "Lua handlers that ended with an error, by phase.";
     lua_budget_kills: IntCounter = "moongate_lua_budget_kills_total" []

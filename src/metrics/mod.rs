@@ -7,6 +7,7 @@ pub mod requests;
 pub mod sharded;
 
 pub use catalog::{Catalog, PeerMetrics, raise_to};
+pub use prometheus::IntCounter;
 pub use requests::{RequestLabels, RequestMetrics, SeriesCache, SeriesKey};
 pub use sharded::{ShardedCounter, ShardedGauge};
 

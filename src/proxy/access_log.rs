@@ -76,7 +76,8 @@ fn count(worker: &WorkerState, request: &Request) {
     let status = request.response.borrow().status;
     let us = clock::monotonic().us_since(request.started);
     let decision = request.decision.borrow();
-    let version = String::from_utf8_lossy(&decision.version);
+    let version = request.version_label();
+    let version = String::from_utf8_lossy(&version);
     let labels = RequestLabels {
         server: &request.snapshot.server(request.server.get()).name,
         location: &request.location().name,

@@ -41,6 +41,7 @@ pub(super) fn head(vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
         }
     }
     add_headers(request);
+    issue_cookies(request);
     request.headers_sent.set(true);
     request.output.borrow_mut().head_ready = true;
     Ok(())
@@ -57,6 +58,22 @@ fn add_headers(request: &Rc<Request>) {
         if !value.is_empty() {
             add_header(request, &line.name, value);
         }
+    }
+}
+
+/// The cookies that make users sticky; another of the same name gives way.
+fn issue_cookies(request: &Request) {
+    if request.decision.borrow().rollouts.is_empty() {
+        return;
+    }
+    for (name, value) in request.issued_cookies() {
+        let mut response = request.response.borrow_mut();
+        response.headers.retain(|field, value| {
+            let is_same =
+                value.strip_prefix(name.as_bytes()).is_some_and(|it| it.starts_with(b"="));
+            !(is_same && field.eq_ignore_ascii_case(b"set-cookie"))
+        });
+        response.headers.append("Set-Cookie", value);
     }
 }
 

@@ -31,6 +31,7 @@ mod rewrite;
 mod scrape;
 mod security;
 mod session;
+mod stand_in;
 mod tunnel;
 mod upstream_request;
 mod upstream_response;

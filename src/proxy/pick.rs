@@ -90,8 +90,36 @@ impl Destination {
                     502
                 })
             }
+            TargetKind::Rollout { number, is_tls } => {
+                let picked = request.picked(*number);
+                let name = picked.and_then(|it| request.variant_upstream(it.rollout));
+                let name = name.unwrap_or_default();
+                let known = Self::variant(request, &name, *is_tls);
+                known.ok_or_else(|| {
+                    request.log(Level::Error, format_args!("a rollout gives no upstream"));
+                    500
+                })
+            }
             TargetKind::Variable(url) => Self::by_variable(serving, url).await,
         }
+    }
+
+    /// The upstream of a rollout's variant: what `proxy_pass http://NAME` would lead to.
+    fn variant(request: &Request, name: &Bytes, is_tls: bool) -> Option<Self> {
+        let port = Bytes::from_static(if is_tls { b"443" } else { b"80" });
+        *request.proxy_host.borrow_mut() = (name.clone(), port);
+        let text = std::str::from_utf8(name).ok()?;
+        let known = Self::known(&request.snapshot, request, text, UriPart::Same)?;
+        Some(Self { secured: secured(request, is_tls), ..known })
+    }
+
+    /// Leads to the upstream of another variant from now on; false where that is none.
+    pub fn turn_to(&mut self, request: &Request, name: &Bytes) -> bool {
+        let is_tls = request.upstream_is_tls.get();
+        let Some(other) = Self::variant(request, name, is_tls) else { return false };
+        let uri = std::mem::replace(&mut self.uri, UriPart::Same);
+        *self = Self { uri, ..other };
+        true
     }
 
     fn known(snapshot: &Snapshot, request: &Request, name: &str, uri: UriPart) -> Option<Self> {

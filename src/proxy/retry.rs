@@ -7,6 +7,7 @@ use super::error::Result;
 use super::exchange::{Exchange, Failed, Line, Rest, Sending, Timeouts};
 use super::phases::{Flow, Serving, cut};
 use super::pick::Destination;
+use super::stand_in;
 use super::upstream_request;
 use super::upstream_response;
 use crate::clock::{self, Tick};
@@ -15,6 +16,7 @@ use crate::log::Level;
 use crate::lua::ngx::balancer::PeerFailure;
 use crate::metrics;
 use crate::request::{Attempt, Body, Request, Version};
+use crate::rollout::Ending;
 use crate::snapshot::proxy_target::ProxyTarget;
 use crate::upstream::retry::{self, Fault, Tries, Verdict, first_tries, is_idempotent, judge};
 use crate::upstream::{Outcome, Peer};
@@ -28,12 +30,12 @@ use std::task::Poll;
 pub(super) struct Round {
     pub destination: Destination,
     pub left: u32,
-    began: Tick,
-    starts_group: bool,
+    pub began: Tick,
+    pub starts_group: bool,
     pub timeouts: Timeouts,
     pub turns: balancer::Turns,
     /// The client's body is passed on as it comes, and this was there when that began.
-    begun: Option<Bytes>,
+    pub begun: Option<Bytes>,
 }
 
 /// Serves a request by an upstream.
@@ -41,6 +43,13 @@ pub(super) struct Round {
 /// # Errors
 /// The client's connection is gone.
 pub(super) async fn proxy(serving: &mut Serving<'_>, target: &ProxyTarget) -> Result<Flow> {
+    let request = serving.request.clone();
+    let flow = answer(serving, target).await;
+    request.end_charge();
+    flow
+}
+
+async fn answer(serving: &mut Serving<'_>, target: &ProxyTarget) -> Result<Flow> {
     let request = serving.request.clone();
     let destination = match Destination::find(serving, target).await {
         Ok(destination) => destination,
@@ -63,9 +72,11 @@ pub(super) async fn proxy(serving: &mut Serving<'_>, target: &ProxyTarget) -> Re
         turns: balancer::Turns::default(),
         begun,
     };
+    request.begin_charge(&round.destination.group.name);
     loop {
         let peer = match next_peer(serving, &mut round) {
             Ok(peer) => peer,
+            Err(502) if stand_in::after_no_answer(&request, &mut round) => continue,
             Err(status) => return Ok(Flow::Status(status)),
         };
         let guard = peer.connect_guard();
@@ -75,12 +86,17 @@ pub(super) async fn proxy(serving: &mut Serving<'_>, target: &ProxyTarget) -> Re
             Tried::Answered(head, _) if after_status(&request, &mut round, &peer, head.status) => {
                 continue;
             }
+            Tried::Answered(head, _) if stand_in::after_answer(&request, &mut round, &head) => {
+                continue;
+            }
             Tried::Answered(head, exchange) => {
                 return upstream_response::pass(serving, head, exchange, guard).await;
             }
         };
         if let Some(flow) = after_failure(&request, &mut round, &peer, &failed) {
-            return Ok(flow);
+            if !stand_in::after_no_answer(&request, &mut round) {
+                return Ok(flow);
+            }
         }
     }
 }
@@ -248,6 +264,7 @@ fn streams_body(request: &Request) -> bool {
 /// Ends a request whose client has gone: 499 where `nothing_sent`.
 pub(super) fn gone(request: &Request, nothing_sent: bool) -> Result<Flow> {
     end_attempt(request, None);
+    request.note_ending(Ending::Unjudged);
     if nothing_sent {
         request.response.borrow_mut().status = 499;
     }
@@ -323,7 +340,7 @@ fn after_status(request: &Request, round: &mut Round, peer: &Peer, status: u16) 
 }
 
 /// Whether the request may be sent twice.
-fn may_repeat(request: &Request) -> bool {
+pub(super) fn may_repeat(request: &Request) -> bool {
     is_idempotent(&String::from_utf8_lossy(&request.method.borrow()))
 }
 
@@ -343,7 +360,7 @@ fn verdict(request: &Request, round: &Round, fault: Fault, sent: bool, reused: b
     judge(&proxy.next_upstream, fault, exchange, tries)
 }
 
-fn count_retry(round: &Round) {
+pub(super) fn count_retry(round: &Round) {
     let name = &*round.destination.group.name;
     metrics::catalog().upstream_retries.with_label_values(&[name]).inc();
 }

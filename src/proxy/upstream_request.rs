@@ -39,6 +39,14 @@ pub(super) fn write_head(
         without_spaces(target, out);
     }
     out.extend_from_slice(if proxy.http11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
+    let label = request.label_field(false);
+    let label =
+        label.filter(|it| !proxy.set_header.iter().any(|set| set.0.eq_ignore_ascii_case(it.0)));
+    if let Some((name, value)) = label {
+        begin_field(name, out);
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    }
     let mut sets_length = false;
     let mut upgrades = false;
     for (name, value) in &proxy.set_header {
@@ -61,7 +69,8 @@ pub(super) fn write_head(
     }
     if proxy.pass_request_headers {
         for (name, value) in request.headers.borrow().iter() {
-            if !proxy.replaced.iter().any(|it| name.eq_ignore_ascii_case(it)) {
+            let is_label = label.is_some_and(|it| name.eq_ignore_ascii_case(it.0));
+            if !is_label && !proxy.replaced.iter().any(|it| name.eq_ignore_ascii_case(it)) {
                 let start = out.len();
                 begin_field(name, out);
                 let value_start = out.len();

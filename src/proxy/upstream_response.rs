@@ -12,6 +12,7 @@ use crate::http::headers::Headers;
 use crate::http::uri;
 use crate::log::Level;
 use crate::request::{Request, ResponseHead};
+use crate::rollout::Ending;
 use crate::snapshot::conf::ProxyConf;
 use crate::upstream::ActiveGuard;
 use bytes::Bytes;
@@ -65,6 +66,8 @@ pub(super) async fn pass(
         return Ok(Flow::Done);
     }
     if status == 101 {
+        // What goes on in a tunnel, and for how long, is not the variant's doing.
+        request.end_charge();
         return tunnel::run(serving, exchange).await;
     }
     let limit = if buffering { proxy.buffers_bytes } else { 0 };
@@ -213,6 +216,7 @@ async fn stream(serving: &mut Serving<'_>, mut ahead: Ahead) -> Result<Flow> {
 /// The client must see that the body is not whole: its connection is cut.
 async fn broke_off(serving: &mut Serving<'_>, request: &Request, broken: &Broken) -> Result<Flow> {
     request.log(Level::Error, format_args!("{broken}"));
+    request.note_ending(Ending::NoAnswer);
     serving.client.flush_output(request).await?;
     serving.client.flush_socket().await?;
     cut("the upstream broke off")

@@ -1,6 +1,8 @@
 //! What was decided for a request, and why: logs, metrics and `explain` all read this record.
 
+use crate::rollout::Pick;
 use bytes::Bytes;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// The Decision of one request.
@@ -15,6 +17,21 @@ pub struct Decision {
     pub source: Option<Arc<str>>,
     /// The upstream that was chosen.
     pub upstream: Option<Arc<str>>,
+    /// What rollouts decided, in the order in which they were asked; each decides once.
+    pub rollouts: SmallVec<[Picked; 1]>,
+}
+
+/// What one rollout decided for the request.
+#[derive(Clone, Debug)]
+pub struct Picked {
+    /// The rollout's number in the snapshot.
+    pub rollout: u16,
+    /// The variant, and why.
+    pub pick: Pick,
+    /// The variant that it would have been if that had a peer, or had not failed.
+    pub wanted: u8,
+    /// The first canary's share then, basis points.
+    pub weight: u16,
 }
 
 impl Decision {

@@ -9,7 +9,6 @@ use crate::log::Level;
 use crate::snapshot::program::{Assign, CapturingRegex};
 use crate::vars::Builtin;
 use crate::vars::Source;
-use crate::vars::Template;
 use crate::vars::Var;
 use bytes::Bytes;
 use rand::RngCore;
@@ -29,6 +28,7 @@ impl Source for Request {
             Var::Split(number, slot) => {
                 put(self.split(usize::from(*number), *slot).as_deref(), out)
             }
+            Var::Rollout(number) => put(self.variant_upstream(*number).as_deref(), out),
             Var::Capture(number) => {
                 put(self.captures.borrow().group(usize::from(*number)).as_deref(), out)
             }
@@ -83,6 +83,7 @@ impl Request {
     pub fn value(&self, var: &Var) -> Option<Bytes> {
         match var {
             Var::Slot(slot) => return self.slot(*slot),
+            Var::Rollout(number) => return self.variant_upstream(*number),
             Var::Builtin(Builtin::Uri | Builtin::DocumentUri) => {
                 return Some(self.uri.borrow().clone()).filter(|it| !it.is_empty());
             }
@@ -142,7 +143,7 @@ impl Request {
         if let Some(value) = self.slot(slot) {
             return Some(value);
         }
-        let _level = self.deeper(&map.source)?;
+        let _level = self.deeper(map.source.text())?;
         let key = map.source.value(self);
         let value = map.pick(&key, |regex| self.match_regex(regex, key.clone())).value(self);
         if !map.volatile {
@@ -156,7 +157,7 @@ impl Request {
         if let Some(value) = self.slot(slot) {
             return Some(value);
         }
-        let _level = self.deeper(&split.source)?;
+        let _level = self.deeper(split.source.text())?;
         let key = split.source.value(self);
         let value = split.pick(&key)?.value(self);
         self.set_slot(slot, Some(value.clone()));
@@ -165,10 +166,9 @@ impl Request {
 
     /// One level of computed variables more, until the value is dropped; `None` in a cycle, which
     /// is logged.
-    fn deeper(&self, source: &Template) -> Option<Deeper<'_>> {
+    pub(super) fn deeper(&self, text: &str) -> Option<Deeper<'_>> {
         let left = self.depth_left.get();
         if left == 0 {
-            let text = source.text();
             self.log(Level::Error, format_args!("cycle while evaluating variable \"{text}\""));
             return None;
         }
@@ -217,6 +217,7 @@ impl Request {
             B::LimitRate => put(Some(self.limit_rate.borrow().as_deref().unwrap_or(b"0")), out),
             B::CanaryVersion => put(Some(&self.decision.borrow().version), out),
             B::CanaryReason => put(Some(self.decision.borrow().why()), out),
+            B::RolloutReason | B::RolloutWeight => self.append_rollout(builtin, out),
             B::UpstreamName => {
                 let decision = self.decision.borrow();
                 put(decision.upstream.as_ref().map(|it| it.as_bytes()), out)
@@ -365,7 +366,7 @@ impl Request {
 }
 
 /// A level of computed variables: gives itself back.
-struct Deeper<'a>(&'a Cell<u8>);
+pub(super) struct Deeper<'a>(&'a Cell<u8>);
 
 impl Drop for Deeper<'_> {
     fn drop(&mut self) {

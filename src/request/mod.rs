@@ -13,6 +13,7 @@ mod evaluate;
 mod log_line;
 mod parametric;
 pub mod response;
+pub mod rollout;
 mod security;
 
 pub use attempt::{Attempt, Attempts};
@@ -20,6 +21,7 @@ pub use body::Body;
 pub use connection::Connection;
 pub use decision::Decision;
 pub use response::ResponseHead;
+pub use rollout::Charge;
 
 use crate::clock::Tick;
 use crate::http::h1::response_head::ReceivedHead;
@@ -146,6 +148,8 @@ pub struct Request {
     pub(in crate::request) depth_left: Cell<u8>,
     /// What was decided, and why.
     pub decision: RefCell<Decision>,
+    /// The variant whose doing the response is, while it is being made.
+    pub charge: RefCell<Option<Charge>>,
     /// `$limit_rate`.
     pub limit_rate: RefCell<Option<Bytes>>,
     /// `$request_id`, made when it is first asked for.
@@ -287,6 +291,7 @@ impl Request {
             slots: RefCell::default(),
             depth_left: Cell::new(evaluate::MOST_DEPTH),
             decision: RefCell::default(),
+            charge: RefCell::default(),
             limit_rate: RefCell::default(),
             request_id: RefCell::default(),
             lua: RefCell::default(),

@@ -42,6 +42,20 @@ pub enum Reason {
     Retried,
 }
 
+/// All reasons in their order.
+pub const REASONS: [Reason; 10] = [
+    Reason::Never,
+    Reason::Header,
+    Reason::Cookie,
+    Reason::Rule,
+    Reason::Weight,
+    Reason::Random,
+    Reason::NoKey,
+    Reason::RolledBack,
+    Reason::NoPeer,
+    Reason::Retried,
+];
+
 impl Reason {
     /// The word for logs and variables.
     pub const fn as_str(self) -> &'static str {
@@ -90,6 +104,8 @@ pub struct Client<'a> {
     pub now_s: u64,
     /// A source of random numbers; of good ones, where cookies are issued.
     pub random: &'a mut dyn FnMut() -> u64,
+    /// The user's key where a script says it, instead of `sticky`.
+    pub key: Option<&'a [u8]>,
 }
 
 /// What control changes and picks obey: one a rollout, it outlives configurations.
@@ -241,6 +257,9 @@ impl Assign {
 
     /// The hash of the user's key: of `sticky`, else of a signed cookie.
     fn user(&self, client: &Client<'_>, scratch: &mut Vec<u8>) -> Option<u64> {
+        if let Some(key) = client.key.filter(|it| !it.is_empty()) {
+            return Some(hash(self.salt, key));
+        }
         if let Some(key) = &self.key {
             scratch.clear();
             key.append(client.vars, scratch);

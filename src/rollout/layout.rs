@@ -3,10 +3,12 @@
 //! a weight only grows.
 
 use super::hash::BUCKETS;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 /// What owns a bucket that no canary has.
 pub const STABLE: u8 = 0;
+/// Variants of a rollout at most: stable and 15 canaries.
+pub const MOST_VARIANTS: usize = 16;
 
 /// The owners of all buckets: 0 is stable, 1 the first canary. Workers read one byte a request;
 /// one thread writes, and what it changes is right bucket by bucket at any moment.
@@ -16,32 +18,61 @@ pub const STABLE: u8 = 0;
 /// and the third may have would have to be the same set); they begin in the middle, take what is
 /// free, and where their way there matters the journal keeps the layout.
 #[derive(Debug)]
-pub struct Layout(Box<[AtomicU8]>);
+pub struct Layout {
+    owners: Box<[AtomicU8]>,
+    /// How many buckets each variant has, counted once a change: requests ask for it.
+    shares: [AtomicU16; MOST_VARIANTS],
+}
 
 impl Default for Layout {
     fn default() -> Self {
-        Self((0..BUCKETS).map(|_| AtomicU8::new(STABLE)).collect())
+        Self::of((0..BUCKETS).map(|_| STABLE))
     }
 }
 
 impl Clone for Layout {
     fn clone(&self) -> Self {
-        Self(self.0.iter().map(|it| AtomicU8::new(it.load(Ordering::Relaxed))).collect())
+        Self::of(self.owners.iter().map(|it| it.load(Ordering::Relaxed)))
     }
 }
 
 impl Layout {
+    fn of(owners: impl Iterator<Item = u8>) -> Self {
+        let layout =
+            Self { owners: owners.map(AtomicU8::new).collect(), shares: Default::default() };
+        layout.count_shares();
+        layout
+    }
+
+    /// The share of `variant` in basis points, as of the last change.
+    #[inline]
+    pub fn share(&self, variant: u8) -> u16 {
+        self.shares.get(usize::from(variant)).map_or(0, |it| it.load(Ordering::Relaxed))
+    }
+
+    fn count_shares(&self) {
+        let mut counts = [0u16; MOST_VARIANTS];
+        for bucket in &self.owners {
+            if let Some(count) = counts.get_mut(usize::from(bucket.load(Ordering::Relaxed))) {
+                *count += 1;
+            }
+        }
+        for (share, count) in self.shares.iter().zip(counts) {
+            share.store(count, Ordering::Relaxed);
+        }
+    }
+
     /// The variant that owns `bucket`.
     #[inline]
     pub fn owner(&self, bucket: u16) -> u8 {
-        self.0[usize::from(bucket)].load(Ordering::Relaxed)
+        self.owners[usize::from(bucket)].load(Ordering::Relaxed)
     }
 
     /// Gives canary number `index + 1` the share `weights[index]` in basis points. What does not
     /// fit beside the others stays stable's; canaries without a weight lose theirs.
     pub fn set(&self, weights: &[u16]) {
         let canaries = u8::try_from(weights.len()).unwrap_or(u8::MAX - 1) + 1;
-        for bucket in &self.0 {
+        for bucket in &self.owners {
             if bucket.load(Ordering::Relaxed) >= canaries {
                 bucket.store(STABLE, Ordering::Relaxed);
             }
@@ -55,17 +86,18 @@ impl Layout {
             let missing = usize::from(*weight).saturating_sub(self.count(canary));
             self.pass_on(order(canary), STABLE, canary, missing);
         }
+        self.count_shares();
     }
 
     /// How many buckets `variant` owns: its share in basis points.
     pub fn count(&self, variant: u8) -> usize {
-        self.0.iter().filter(|it| it.load(Ordering::Relaxed) == variant).count()
+        self.owners.iter().filter(|it| it.load(Ordering::Relaxed) == variant).count()
     }
 
     /// The owners as runs of (variant, length), for the journal.
     pub fn runs(&self) -> Vec<(u8, u16)> {
         let mut runs: Vec<(u8, u16)> = Vec::new();
-        for bucket in &self.0 {
+        for bucket in &self.owners {
             let owner = bucket.load(Ordering::Relaxed);
             match runs.last_mut() {
                 Some((variant, length)) if *variant == owner => *length += 1,
@@ -78,14 +110,15 @@ impl Layout {
     /// Takes the owners from `runs`; what they do not name is stable's.
     pub fn restore(&self, runs: &[(u8, u16)]) {
         let owners = runs.iter().flat_map(|(owner, length)| (0..*length).map(move |_| *owner));
-        for (bucket, owner) in self.0.iter().zip(owners.chain(std::iter::repeat(STABLE))) {
+        for (bucket, owner) in self.owners.iter().zip(owners.chain(std::iter::repeat(STABLE))) {
             bucket.store(owner, Ordering::Relaxed);
         }
+        self.count_shares();
     }
 
     /// Gives the first `count` buckets in `order` that are `from`'s to `to`.
     fn pass_on(&self, order: impl Iterator<Item = u16>, from: u8, to: u8, count: usize) {
-        let owned = order.map(|it| &self.0[usize::from(it)]);
+        let owned = order.map(|it| &self.owners[usize::from(it)]);
         for bucket in owned.filter(|it| it.load(Ordering::Relaxed) == from).take(count) {
             bucket.store(to, Ordering::Relaxed);
         }
@@ -131,6 +164,7 @@ mod tests {
                 for (index, weight) in weights.iter().enumerate() {
                     let number = u8::try_from(index).unwrap() + 1;
                     prop_assert_eq!(layout.count(number), usize::from(*weight));
+                    prop_assert_eq!(layout.share(number), *weight);
                 }
                 let number = u8::try_from(canary).unwrap() + 1;
                 for (was, is) in before.into_iter().zip(owners(&layout)) {

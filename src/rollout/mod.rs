@@ -20,6 +20,7 @@ pub mod state;
 pub mod status;
 mod trust;
 
-pub use assign::{Assign, Client, Pick, Reason, Shares};
+pub use assign::{Assign, Client, Pick, REASONS, Reason, Shares};
 pub use compile::Needs;
+pub use evidence::{Ending, Evidence, InFlight};
 pub use registry::{Entry, Registry, Rollouts};

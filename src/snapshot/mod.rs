@@ -5,6 +5,7 @@ pub mod conf;
 pub mod location;
 pub mod program;
 pub mod proxy_target;
+pub mod rollout;
 pub mod router;
 pub mod server_names;
 
@@ -53,6 +54,8 @@ pub struct Snapshot {
     pub maps: Vec<Map>,
     /// `split_clients` blocks by number.
     pub splits: Vec<Split>,
+    /// `rollout` blocks by number, as requests obey them.
+    pub assignments: Vec<rollout::Rollout>,
     /// Lua chunks by number.
     pub chunks: Vec<Chunk>,
     /// Chunks that are attached to no location.

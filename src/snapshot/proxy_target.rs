@@ -30,6 +30,13 @@ pub enum TargetKind {
         /// `https://`
         is_tls: bool,
     },
+    /// `$rollout_NAME` alone: an upstream of a variant, the URI as it came.
+    Rollout {
+        /// The rollout's number.
+        number: u16,
+        /// `https://`
+        is_tls: bool,
+    },
     /// With variables: the whole URL, evaluated per request.
     Variable(Template),
 }

@@ -175,6 +175,11 @@ impl Group {
         self.peers.load().tries
     }
 
+    /// Whether a request may go to any of its peers at `now_ms` (monotonic).
+    pub fn has_peer(&self, now_ms: u64) -> bool {
+        self.peers.load().iter().any(|it| it.is_available(now_ms))
+    }
+
     /// Gives the peers the states of this group's checks, and takes those of other checks away.
     pub(super) fn arrange_checks(&self) {
         for peer in self.peers.load().iter() {

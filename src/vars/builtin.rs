@@ -78,6 +78,8 @@ builtins! {
     RequestMethod "request_method", "method";
     RequestTime "request_time", "seconds with milliseconds since the first byte was read";
     RequestUri "request_uri", "original request target with arguments";
+    RolloutReason "rollout_reason", "why the rollout that decided chose this variant (ours)";
+    RolloutWeight "rollout_weight", "the share of the first canary then, in percent: 5% (ours)";
     Scheme "scheme", "http or https";
     ServerAddr "server_addr", "address that accepted the request";
     ServerName "server_name", "name of the server that accepted the request";

@@ -28,6 +28,8 @@ pub enum Var {
     Map(u16, u16),
     /// Declared by `split_clients`: its number, and the slot that remembers its result.
     Split(u16, u16),
+    /// Declared by `rollout`: its number. The upstream of the variant that it chose.
+    Rollout(u16),
 }
 
 /// How a variable is made of what follows its prefix.
@@ -93,6 +95,14 @@ impl Names {
     pub fn declare_split(&mut self, name: &[u8], number: u16) -> Result<(), String> {
         let slot = self.slot()?;
         self.declare_computed(name, Var::Split(number, slot))
+    }
+
+    /// Declares `$rollout_NAME` of the `rollout` with this number.
+    ///
+    /// # Errors
+    /// As [`Names::declare`].
+    pub fn declare_rollout(&mut self, name: &str, number: u16) -> Result<(), String> {
+        self.declare_computed(format!("rollout_{name}").as_bytes(), Var::Rollout(number))
     }
 
     fn declare_computed(&mut self, name: &[u8], var: Var) -> Result<(), String> {

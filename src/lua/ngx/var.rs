@@ -164,6 +164,6 @@ fn is_proxied_to(request: &Request, var: &Var) -> bool {
     let Content::Proxy(target) = &request.location().content else { return false };
     match &target.kind {
         TargetKind::Variable(template) => template.variables().any(|it| it == var),
-        TargetKind::Static { .. } => false,
+        TargetKind::Static { .. } | TargetKind::Rollout { .. } => false,
     }
 }

@@ -68,7 +68,8 @@ impl Fixture {
         let vars = Asked(pairs.collect());
         let mut random = || self.random.draw();
         let address = address.parse().ok();
-        let mut client = Client { vars: &vars, address, now_s: 1000, random: &mut random };
+        let mut client =
+            Client { vars: &vars, address, now_s: 1000, random: &mut random, key: None };
         self.assign.pick(&self.shares, &mut client, &mut Vec::new())
     }
 
@@ -142,7 +143,7 @@ fn a_pattern_that_cannot_be_decided_matches_nothing() {
             true
         }
     }
-    let mut client = Client { vars: &Raw, address: None, now_s: 0, random: &mut || 1 };
+    let mut client = Client { vars: &Raw, address: None, now_s: 0, random: &mut || 1, key: None };
     let pick = it.assign.pick(&it.shares, &mut client, &mut Vec::new());
     assert_eq!((pick.variant, pick.reason), (0, Reason::Random));
 }
@@ -343,7 +344,8 @@ fn a_pick_allocates_nothing() {
         let mut least = u64::MAX;
         for _ in 0..2000 {
             let mut random = || it.random.draw();
-            let mut client = Client { vars: &vars, address: None, now_s: 0, random: &mut random };
+            let mut client =
+                Client { vars: &vars, address: None, now_s: 0, random: &mut random, key: None };
             vars.1.set(0);
             let before = crate::sys::alloc::count();
             it.assign.pick(&it.shares, &mut client, &mut scratch);

@@ -26,6 +26,12 @@ impl Build<'_> {
                 self.diagnostics.fault(&split.at, message);
             }
         }
+        for (number, rollout) in http.rollouts.iter().enumerate() {
+            let number = u16::try_from(number).unwrap_or(u16::MAX);
+            if let Err(message) = self.names.declare_rollout(&rollout.name, number) {
+                self.diagnostics.fault(&rollout.at, message);
+            }
+        }
         for server in &http.servers {
             self.declare_program(&server.rewrite);
             server.names.iter().for_each(|name| {

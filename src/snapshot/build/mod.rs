@@ -7,6 +7,7 @@ mod locations;
 mod maps;
 mod proxy_pass;
 mod rewrite;
+mod rollouts;
 mod servers;
 mod tls;
 mod upstreams;
@@ -104,16 +105,13 @@ impl Build<'_> {
             let entries = types.iter().map(|(it, kind)| (it, kind));
             self.types = Arc::new(crate::http::mime::Types::new(entries));
         }
-        for rollout in &http.rollouts {
-            let message = "\"rollout\" is checked, but not served by this version of Moongate";
-            self.diagnostics.fault(&rollout.at, message);
-        }
         let inputs = self.inputs;
         let rollouts = inputs.rollouts.build(&http.rollouts, inputs.prefix, &mut self.diagnostics);
         self.declare(http);
         self.upstreams(http);
         let maps = self.maps(http);
         let splits = self.splits(http);
+        let assignments = self.assignments(http, &rollouts);
         let lua = self.lua_hooks(http);
         let (servers, listeners) = self.servers(http);
         Snapshot {
@@ -126,6 +124,7 @@ impl Build<'_> {
             names: std::mem::take(&mut self.names),
             maps,
             splits,
+            assignments,
             chunks: std::mem::take(&mut self.chunks).finish(),
             lua,
             upstreams: std::mem::take(&mut self.upstreams),

@@ -5,8 +5,8 @@ use crate::config::diagnostic::At;
 use crate::config::model;
 use crate::snapshot::proxy_target::{ProxyTarget, TargetKind};
 use crate::snapshot::{Snapshot, Upstream};
-use crate::vars::Template;
 use crate::vars::template::has_variables;
+use crate::vars::{Template, Var};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ impl Build<'_> {
     /// Compiles a `proxy_pass`; an address that no `upstream` block names is an implicit upstream.
     pub(super) fn proxy_pass(&mut self, pass: &model::ProxyPass) -> Arc<ProxyTarget> {
         let kind = if has_variables(&pass.url) {
-            TargetKind::Variable(self.template(&pass.url, &pass.at))
+            let template = self.template(&pass.url, &pass.at);
+            rollout_target(&template).unwrap_or(TargetKind::Variable(template))
         } else {
             self.static_target(&pass.url, &pass.at)
         };
@@ -37,6 +38,22 @@ impl Build<'_> {
         let (host, port) = parts.host_and_port();
         TargetKind::Static { upstream, host, port, uri: parts.uri, is_tls: parts.is_tls }
     }
+}
+
+/// A URL that is nothing but a scheme and a rollout's variable: it needs no evaluation.
+fn rollout_target(url: &Template) -> Option<TargetKind> {
+    let (scheme, number) = match (url.text(), url.variables().collect::<Vec<_>>().as_slice()) {
+        (text, [Var::Rollout(number)]) => (text.split_once('$')?, *number),
+        _ => return None,
+    };
+    let ((scheme, rest), number) = (scheme, number);
+    let is_name = |it: u8| it.is_ascii_alphanumeric() || b"_{}".contains(&it);
+    let is_tls = match scheme {
+        "http://" => false,
+        "https://" => true,
+        _ => return None,
+    };
+    rest.bytes().all(is_name).then_some(TargetKind::Rollout { number, is_tls })
 }
 
 /// `scheme://authority[uri]`.

@@ -2,6 +2,7 @@
 
 use super::Build;
 use super::proxy_pass::{UrlParts, split_url};
+use super::rollouts;
 use crate::config::model;
 use crate::config::model::Http;
 use crate::snapshot::Upstream;
@@ -12,8 +13,9 @@ use std::sync::Arc;
 impl Build<'_> {
     pub(super) fn upstreams(&mut self, http: &Http) {
         let implicit = implicit_upstreams(http);
+        let labelled = rollouts::labelled(http, &mut self.diagnostics);
         let groups = self.inputs.upstreams.build(
-            &http.upstreams,
+            &labelled,
             &implicit,
             self.inputs.addresses,
             &mut self.diagnostics,
