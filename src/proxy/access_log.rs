@@ -19,6 +19,12 @@ use std::rc::Rc;
 pub(super) fn finish(worker: &WorkerState, vm: &Vm, request: &Rc<Request>) {
     // No status was ever decided: the client went away first.
     phases::log_as(request, 499);
+    write(vm, request);
+    count(worker, request);
+}
+
+/// `log_by_lua`, then the access logs.
+pub(super) fn write(vm: &Vm, request: &Rc<Request>) {
     if let Some(chunk) = request.conf().lua.log {
         // Its error was logged; the response is gone.
         let _ = filters::run_sync(vm, request, chunk, Phase::Log);
@@ -30,7 +36,6 @@ pub(super) fn finish(worker: &WorkerState, vm: &Vm, request: &Rc<Request>) {
             log.sink.write(&scratch.line);
         });
     }
-    count(worker, request);
 }
 
 /// `if=`.

@@ -204,6 +204,8 @@ impl Reader {
                 request.body_bytes_read.set(request.body_bytes_read.get() + count);
                 chunk
             }
+            // It was given its body when it was made.
+            Side::Captured(_) => None,
         };
         self.over = chunk.is_none();
         Poll::Ready(Ok(chunk))
@@ -258,6 +260,7 @@ impl Reader {
                 Side::Pingora(session) => {
                     ready!(pin!(session.downstream_session.write_continue_response()).poll(cx))?;
                 }
+                Side::Captured(_) => {}
             }
             self.continued = true;
         }
@@ -273,6 +276,7 @@ impl Side<'_> {
         match self {
             Self::H1 { wire, .. } => wire.is_body_over(),
             Self::Pingora(session) => session.downstream_session.is_body_empty(),
+            Self::Captured(_) => true,
         }
     }
 }

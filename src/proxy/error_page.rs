@@ -4,6 +4,7 @@ use super::error::Result;
 use super::head;
 use super::phases::{Flow, Serving};
 use super::redirect;
+use super::subrequest;
 use crate::http::status;
 use crate::request::{Request, ResponseHead};
 use bytes::Bytes;
@@ -14,6 +15,9 @@ pub(super) fn answer(serving: &mut Serving<'_>, code: u16) -> Result<Flow> {
     if matches!(code, 408 | 444 | 499) {
         request.response.borrow_mut().status = code;
         return Ok(Flow::Close);
+    }
+    if request.is_subrequest() {
+        return subrequest::end_with(serving, code);
     }
     head::close_after(request, code);
     let conf = request.conf().clone();
@@ -62,6 +66,9 @@ fn split_args(uri: &Bytes) -> (Bytes, Option<Bytes>) {
 
 /// nginx's own page for a status, through the filters.
 pub(super) fn page(serving: &Serving<'_>, code: u16) -> Result<Flow> {
+    if serving.request.is_subrequest() {
+        return subrequest::end_with(serving, code);
+    }
     let body = fill(&serving.request, code);
     redirect::respond(serving, body)
 }

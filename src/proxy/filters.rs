@@ -40,8 +40,10 @@ pub(super) fn head(vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
             return Err("a header filter has ended the request".into());
         }
     }
-    add_headers(request);
-    issue_cookies(request);
+    if !request.is_subrequest() {
+        add_headers(request);
+        issue_cookies(request);
+    }
     request.headers_sent.set(true);
     request.output.borrow_mut().head_ready = true;
     Ok(())

@@ -1,23 +1,34 @@
 //! The door through which running Lua reaches the response: heads and bodies that it says.
 
 use super::filters;
+use super::subrequest;
+use super::worker::{Generation, WorkerState};
+use crate::lua::host::Capturing;
 use crate::lua::host::Host;
 use crate::lua::vm::Vm;
 use crate::request::{Request, Version};
 use crate::snapshot::Snapshot;
 use bytes::Bytes;
-use std::rc::Rc;
+use std::cell::OnceCell;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 /// The proxy's side of [`Host`].
 pub struct ProxyHost {
     snapshot: Arc<Snapshot>,
+    /// Who serves its requests, once it serves some. They own the VM, which owns this.
+    owners: OnceCell<(Weak<WorkerState>, Weak<Generation>)>,
 }
 
 impl ProxyHost {
     /// The door of a VM that serves `snapshot`.
     pub fn new(snapshot: Arc<Snapshot>) -> Self {
-        Self { snapshot }
+        Self { snapshot, owners: OnceCell::new() }
+    }
+
+    /// Names the worker and the generation that subrequests are served by; the first stay.
+    pub(super) fn belongs_to(&self, worker: &Rc<WorkerState>, generation: &Rc<Generation>) {
+        let _ = self.owners.set((Rc::downgrade(worker), Rc::downgrade(generation)));
     }
 }
 
@@ -41,6 +52,15 @@ impl Host for ProxyHost {
         last: bool,
     ) -> Result<(), String> {
         send_body(vm, request, Bytes::copy_from_slice(chunk), last)
+    }
+
+    fn capture(&self, _: &Vm, request: &Rc<Request>) -> Result<Capturing, String> {
+        let owners = self
+            .owners
+            .get()
+            .and_then(|(worker, generation)| Some((worker.upgrade()?, generation.upgrade()?)));
+        let (worker, generation) = owners.ok_or("no worker serves this VM")?;
+        Ok(Box::pin(subrequest::serve(worker, generation, Rc::clone(request))))
     }
 }
 
@@ -90,7 +110,7 @@ fn holds_back(request: &Request) -> bool {
 }
 
 /// `lua_use_default_type`: the type by the URI's extension, else `default_type`; a 304 has none.
-fn default_type(request: &Request) {
+pub(super) fn default_type(request: &Request) {
     let conf = request.conf();
     let lacks_type = {
         let response = request.response.borrow();

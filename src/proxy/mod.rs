@@ -32,6 +32,7 @@ mod scrape;
 mod security;
 mod session;
 mod stand_in;
+mod subrequest;
 mod tunnel;
 mod upstream_request;
 mod upstream_response;

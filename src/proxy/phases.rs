@@ -65,27 +65,7 @@ pub(super) async fn serve(
     let request = admitted.request;
     let _held = metrics::catalog().requests_in_flight.hold();
     let mut serving = Serving { client, worker, generation, request };
-    let first = admitted.refusal.map_or(Flow::Continue, Flow::Status);
-    let mut flow = match first {
-        Flow::Continue => serving.server_phases().await?,
-        refused => refused,
-    };
-    loop {
-        flow = match flow {
-            Flow::Continue | Flow::Done => break,
-            Flow::Close => {
-                log_as(&serving.request, 444);
-                return cut("closed without an answer");
-            }
-            Flow::Status(status) => error_page::answer(&mut serving, status)?,
-            Flow::Text(status, text) => redirect::text(&serving, status, text)?,
-            Flow::Redirect(status, location) => redirect::to(&serving, status, location)?,
-            Flow::Relocate => serving.relocate().await?,
-            Flow::Internal(uri, args) => serving.internal(uri, args).await?,
-            Flow::Named(name) => serving.named(&name).await?,
-        };
-    }
-    serving.finish().await
+    serving.run(admitted.refusal.map_or(Flow::Continue, Flow::Status)).await
 }
 
 /// The status that the log shows for a request that got no answer, unless one is known.
@@ -102,6 +82,33 @@ pub(super) fn cut<T>(why: &'static str) -> Result<T> {
 }
 
 impl Serving<'_> {
+    /// All phases, unless `first` is another decision, to the last byte of the response.
+    ///
+    /// # Errors
+    /// The client's connection is gone, or must be cut.
+    pub async fn run(&mut self, first: Flow) -> Result<()> {
+        let mut flow = match first {
+            Flow::Continue => self.server_phases().await?,
+            refused => refused,
+        };
+        loop {
+            flow = match flow {
+                Flow::Continue | Flow::Done => break,
+                Flow::Close => {
+                    log_as(&self.request, 444);
+                    return cut("closed without an answer");
+                }
+                Flow::Status(status) => error_page::answer(self, status)?,
+                Flow::Text(status, text) => redirect::text(self, status, text)?,
+                Flow::Redirect(status, location) => redirect::to(self, status, location)?,
+                Flow::Relocate => self.relocate().await?,
+                Flow::Internal(uri, args) => self.internal(uri, args).await?,
+                Flow::Named(name) => self.named(&name).await?,
+            };
+        }
+        self.finish().await
+    }
+
     /// Server rewrite, then the location's phases.
     async fn server_phases(&mut self) -> Result<Flow> {
         let server = self.request.server.get();
@@ -222,6 +229,10 @@ impl Serving<'_> {
         let lua = self.request.conf().lua;
         for (chunk, phase) in [(lua.rewrite, Phase::Rewrite), (lua.access, Phase::Access)] {
             let Some(chunk) = chunk else { continue };
+            if phase == Phase::Access && self.request.is_subrequest() {
+                // nginx asks the client's own request only.
+                continue;
+            }
             let flow = self.lua(chunk, phase).await?;
             if flow != Flow::Continue {
                 return Ok(flow);
@@ -266,6 +277,7 @@ impl Serving<'_> {
         let sent = self.request.headers_sent.get() || self.request.output.borrow().is_pending();
         match code {
             0 | -5 => self.handed_on(phase),
+            -1 if self.request.is_subrequest() => Flow::Status(500),
             -1 if !sent => Flow::Close,
             _ if sent => Flow::Done,
             200..=299 => {

@@ -18,7 +18,10 @@ pub(super) fn text(serving: &Serving<'_>, status: u16, text: Bytes) -> Result<Fl
         response.content_length = Some(text.len() as u64);
         response.content_type.get_or_insert(kind);
     }
-    respond(serving, text)
+    // Of an empty text nginx's subrequests never see the end.
+    let is_unended = text.is_empty() && request.is_subrequest();
+    let flow = respond(serving, text);
+    if is_unended { Ok(Flow::Close) } else { flow }
 }
 
 /// A redirect with nginx's page.

@@ -5,6 +5,7 @@ use super::error::{Error, Result};
 use super::head;
 use super::pingora_client;
 use crate::downstream::Wire;
+use crate::log::Level;
 use crate::request::Request;
 use bytes::Bytes;
 use pingora::proxy::Session;
@@ -35,7 +36,21 @@ pub(super) enum Side<'a> {
     },
     /// HTTP/2.
     Pingora(&'a mut Session),
+    /// Nobody: a subrequest, whose body is kept for the request that has made it.
+    Captured(Kept),
 }
+
+/// A body that is kept.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    bytes: Vec<u8>,
+    /// There was more than may be kept.
+    is_cut: bool,
+}
+
+/// Bytes of a subrequest's body that are kept. nginx has no limit; ours leaves room for the string
+/// that Lua makes of it within the memory of a VM.
+const MOST_KEPT_BYTES: usize = 64 << 20;
 
 impl<'a> Client<'a> {
     /// The client that sent `request` on `wire`; it would use the connection again if `keeps`.
@@ -46,6 +61,19 @@ impl<'a> Client<'a> {
     /// The client that sent `request` by pingora's `session`.
     pub fn pingora(session: &'a mut Session, request: &Rc<Request>) -> Self {
         Self::new(Side::Pingora(session), request)
+    }
+
+    /// Nobody: what answers `request` is kept.
+    pub fn capturing(request: &Rc<Request>) -> Self {
+        Self::new(Side::Captured(Kept::default()), request)
+    }
+
+    /// What was kept, and whether that is all.
+    pub fn into_kept(self) -> (Vec<u8>, bool) {
+        match self.side {
+            Side::Captured(kept) => (kept.bytes, !kept.is_cut),
+            Side::H1 { .. } | Side::Pingora(_) => (Vec::new(), false),
+        }
     }
 
     fn new(side: Side<'a>, request: &Rc<Request>) -> Self {
@@ -94,6 +122,7 @@ impl<'a> Client<'a> {
                 *head_length = (wire.end().len() - before) as u64;
             }
             Side::Pingora(session) => pingora_client::write_head(session, request).await?,
+            Side::Captured(_) => return Ok(()),
         }
         let response = request.response.borrow();
         self.body_left = response.content_length.filter(|_| head::has_body(request));
@@ -122,6 +151,7 @@ impl<'a> Client<'a> {
                 self.is_ended = last;
                 pingora_client::write_chunk(session, chunk, last).await
             }
+            Side::Captured(kept) => kept.push(&chunk, request),
         }
     }
 
@@ -138,6 +168,7 @@ impl<'a> Client<'a> {
             Side::Pingora(session) => {
                 pingora_client::write_chunk(session, Bytes::new(), true).await?;
             }
+            Side::Captured(_) => {}
         }
         match self.body_left {
             Some(left) if left > 0 => Err(Error::Cut("the response is shorter than announced")),
@@ -160,6 +191,7 @@ impl<'a> Client<'a> {
                 Ok(())
             }
             Side::Pingora(session) => pingora_client::flush(session).await,
+            Side::Captured(_) => Ok(()),
         }
     }
 
@@ -200,6 +232,7 @@ impl<'a> Client<'a> {
         match &mut self.side {
             Side::H1 { wire, .. } => poll_fn(|cx| wire.poll_gone(cx)).await,
             Side::Pingora(session) => pingora_client::gone(session).await,
+            Side::Captured(_) => std::future::pending().await,
         }
     }
 
@@ -208,8 +241,23 @@ impl<'a> Client<'a> {
     pub fn raw(&mut self) -> Option<&mut Wire> {
         match &mut self.side {
             Side::H1 { wire, .. } => Some(wire),
-            Side::Pingora(_) => None,
+            Side::Pingora(_) | Side::Captured(_) => None,
         }
+    }
+}
+
+impl Kept {
+    fn push(&mut self, chunk: &[u8], request: &Request) -> Result<()> {
+        if self.bytes.len() + chunk.len() > MOST_KEPT_BYTES {
+            self.is_cut = true;
+            request.log(
+                Level::Error,
+                format_args!("the response of a subrequest is larger than {MOST_KEPT_BYTES} bytes"),
+            );
+            return Err(Error::Cut("a subrequest's response is too large"));
+        }
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the requests of one worker share.
 
+use super::host::ProxyHost;
 use super::pick::Targets;
 use super::pool::Pool;
 use crate::lua::vm::Vm;
@@ -19,6 +20,7 @@ pub struct Generation {
     pub snapshot: Arc<Snapshot>,
     /// Its VM on this worker.
     pub vm: Rc<Vm>,
+    host: Rc<ProxyHost>,
     /// The URLs that its `proxy_pass`es have come to.
     pub(super) targets: Targets,
     _counted: Counted,
@@ -28,10 +30,10 @@ pub struct Generation {
 struct Counted;
 
 impl Generation {
-    /// `snapshot`, served with `vm`.
-    pub fn new(snapshot: Arc<Snapshot>, vm: Rc<Vm>) -> Self {
+    /// `snapshot`, served with `vm`, whose door to the proxy is `host`.
+    pub fn new(snapshot: Arc<Snapshot>, vm: Rc<Vm>, host: Rc<ProxyHost>) -> Self {
         metrics::catalog().lua_vms.inc();
-        Self { snapshot, vm, targets: Targets::default(), _counted: Counted }
+        Self { snapshot, vm, host, targets: Targets::default(), _counted: Counted }
     }
 }
 
@@ -84,14 +86,17 @@ pub struct WorkerState {
 impl WorkerState {
     /// A worker that serves `generation`; peers live in `registry`.
     pub fn new(id: usize, generation: Generation, registry: Arc<Registry>) -> Rc<Self> {
-        Rc::new(Self {
+        let generation = Rc::new(generation);
+        let made = Rc::new(Self {
             id,
             pool: Rc::default(),
             picker: RefCell::new(Picker::new()),
             registry,
             series: RefCell::default(),
-            current: RefCell::new(Rc::new(generation)),
-        })
+            current: RefCell::new(Rc::clone(&generation)),
+        });
+        generation.host.belongs_to(&made, &generation);
+        made
     }
 
     /// What new requests are served by.
@@ -114,7 +119,9 @@ impl WorkerState {
     }
 
     /// Serves new requests by `generation`; returns the one before.
-    pub fn swap(&self, generation: Generation) -> Rc<Generation> {
-        self.current.replace(Rc::new(generation))
+    pub fn swap(self: &Rc<Self>, generation: Generation) -> Rc<Generation> {
+        let generation = Rc::new(generation);
+        generation.host.belongs_to(self, &generation);
+        self.current.replace(generation)
     }
 }

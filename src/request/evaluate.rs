@@ -187,7 +187,7 @@ impl Request {
                 put(Some(if some { b"?" } else { b"" }), out)
             }
             B::RequestUri => put(Some(&self.target), out),
-            B::RequestMethod => put(Some(&self.method.borrow()), out),
+            B::RequestMethod => put(Some(&self.main().method.borrow()), out),
             B::Request => put(Some(&self.line), out),
             B::ServerProtocol if self.version == Version::Http09 && !self.is_fake => false,
             B::ServerProtocol => put(Some(self.version.as_str().as_bytes()), out),

@@ -38,6 +38,10 @@ impl Request {
         line.field("client", self.connection.client.host());
         line.field("server", self.snapshot.server(self.server.get()).name.as_bytes());
         line.quoted("request", &self.line);
+        if self.is_subrequest() {
+            let uri = self.uri.try_borrow().map(|it| it.clone()).unwrap_or_default();
+            line.quoted("subrequest", &uri);
+        }
         // A log line may be written while an attempt is being changed.
         if let Ok(attempts) = self.attempts.try_borrow()
             && let Some(attempt) = attempts.0.last()

@@ -15,6 +15,7 @@ mod parametric;
 pub mod response;
 pub mod rollout;
 mod security;
+pub mod subrequest;
 
 pub use attempt::{Attempt, Attempts};
 pub use body::Body;
@@ -32,7 +33,7 @@ use crate::snapshot::Snapshot;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -158,6 +159,8 @@ pub struct Request {
     pub lua: RefCell<Option<Box<dyn Any>>>,
     /// A request made by a timer or a handshake: there is no client.
     pub is_fake: bool,
+    /// The request that has made this one; unset for a client's own.
+    pub(in crate::request) parent: OnceCell<Rc<Request>>,
 }
 
 impl std::fmt::Debug for Request {
@@ -296,6 +299,7 @@ impl Request {
             request_id: RefCell::default(),
             lua: RefCell::default(),
             is_fake: parts.is_fake,
+            parent: OnceCell::new(),
         })
     }
 

@@ -58,6 +58,8 @@ pub struct Conf {
     pub recursive_error_pages: bool,
     /// A missing file is logged.
     pub log_not_found: bool,
+    /// A subrequest is logged like a request.
+    pub log_subrequest: bool,
     /// A variable that is used unset is logged.
     pub uninitialized_variable_warn: bool,
     /// `root`.

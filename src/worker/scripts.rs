@@ -71,7 +71,8 @@ pub(super) fn generation(plan: &Plan, worker: usize) -> Result<Generation, Strin
     let mut options = options(&snapshot.model, &snapshot.prefix, Some(worker), plan.workers);
     options.dicts = Dicts::clone(&plan.dicts);
     let vm = Vm::open(options).map_err(|error| error.to_string())?;
-    vm.set_host(Rc::new(ProxyHost::new(Arc::clone(snapshot))));
+    let host = Rc::new(ProxyHost::new(Arc::clone(snapshot)));
+    vm.set_host(Rc::<ProxyHost>::clone(&host));
     for chunk in snapshot.chunks.iter().filter(|it| it.path.is_none()) {
         vm.numbered(chunk.id, &chunk.source)
             .map_err(|error| format!("{}: {error}", chunk.source.at))?;
@@ -79,7 +80,7 @@ pub(super) fn generation(plan: &Plan, worker: usize) -> Result<Generation, Strin
     if let Some(init) = snapshot.lua.init {
         run(&vm, snapshot, init, Phase::Init)?;
     }
-    Ok(Generation::new(Arc::clone(snapshot), vm))
+    Ok(Generation::new(Arc::clone(snapshot), vm, host))
 }
 
 /// Runs `init_worker_by_lua*`. What goes wrong in it is logged and changes nothing, as in

@@ -121,6 +121,5 @@ fn headers_sent(call: &Call<'_>) -> ApiResult {
 }
 
 fn is_subrequest(call: &Call<'_>) -> ApiResult {
-    client(call)?;
-    call.reply(false)
+    call.reply(client(call)?.is_subrequest())
 }

@@ -12,6 +12,7 @@ pub mod exit;
 #[cfg(test)]
 mod fixture;
 pub mod internal;
+pub mod location;
 pub mod log;
 pub mod magic;
 pub mod names;
@@ -50,6 +51,7 @@ pub const LIBRARIES: &[Library] = &[
     digest::NGX,
     exit::NGX,
     internal::NATIVE,
+    location::NGX_LOCATION,
     log::GLOBALS,
     log::NATIVE,
     log::NGX,

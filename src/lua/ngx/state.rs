@@ -92,6 +92,8 @@ pub struct PerRequest {
     pub sockets: OfRequest,
     /// A body between `ngx.req.init_body` and `ngx.req.finish_body`.
     pub body: Option<BodyBuilder>,
+    /// The request whose variables are its own too (`share_all_vars`).
+    pub vars_of: Option<Rc<Request>>,
     dropped: Dropped,
 }
 

@@ -63,4 +63,3 @@ end
 
 lacking(ngx, "ngx.", { "on_abort" })
 lacking(ngx.req, "ngx.req.", { "socket" })
-ngx.location = lacking(ngx.location or {}, "ngx.location.", { "capture", "capture_multi" })

@@ -101,6 +101,7 @@ impl Build<'_> {
             merge_slashes: settings.merge_slashes.unwrap_or(true),
             recursive_error_pages: settings.recursive_error_pages.unwrap_or(false),
             log_not_found: settings.log_not_found.unwrap_or(true),
+            log_subrequest: settings.log_subrequest.unwrap_or(false),
             uninitialized_variable_warn: settings.uninitialized_variable_warn.unwrap_or(true),
             root: self.template(settings.root.as_deref().unwrap_or("html"), at),
             lua: self.lua_handlers(settings),

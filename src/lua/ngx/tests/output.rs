@@ -184,7 +184,7 @@ fn phases_without_an_answer_refuse() {
 
 #[test]
 fn what_is_not_there_yet_says_so() {
-    for name in ["ngx.location.capture", "ngx.on_abort", "ngx.req.socket"] {
+    for name in ["ngx.on_abort", "ngx.req.socket"] {
         let got = plain().eval(&format!("{name}('/')"));
         let want = format!(
             "ERROR content_by_lua(nginx.conf:1):1: {name} is not supported by this version of \
