@@ -9,6 +9,7 @@ mod crew;
 mod event;
 mod handle;
 mod reload;
+mod rollouts;
 mod run;
 mod signals;
 mod sockets;

@@ -82,6 +82,7 @@ impl Serving {
         let workers = candidate.workers();
         let snapshot = Arc::clone(&candidate.snapshot);
         let opened = self.open(&snapshot, workers)?;
+        let journals = self.rollout_thread.open(&snapshot.rollouts).await?;
         let plan = candidate.plan();
         self.crew
             .prepare(&plan)
@@ -106,6 +107,7 @@ impl Serving {
         for address in self.sockets.remove_unwanted(&snapshot) {
             self.crew.close(&address);
         }
+        self.rollout_thread.commit(&snapshot.rollouts, journals).await;
         self.crew.commit().await;
         self.crew.assign(&mut self.sockets, workers);
         self.crew.remove(workers, snapshot.model.main.worker_shutdown_timeout_ms);

@@ -4,6 +4,7 @@ use super::candidate::Candidate;
 use super::crew::Crew;
 use super::event::{Backlog, Event};
 use super::handle::Handle;
+use super::rollouts::RolloutThread;
 use super::signals;
 use super::sockets::Sockets;
 use super::source::Source;
@@ -52,6 +53,7 @@ pub(super) struct Serving {
     pub(super) source: Source,
     pub(super) registry: Arc<Registry>,
     pub(super) rollouts: Arc<rollout::Registry>,
+    pub(super) rollout_thread: RolloutThread,
     pub(super) resolver: Arc<ArcSwap<Resolver>>,
     pub(super) dicts: Arc<Dicts>,
     pub(super) plan: Plan,
@@ -113,8 +115,10 @@ impl Control {
         signals::listen(&sender)?;
         let registry = Arc::clone(&candidate.registry);
         let handle = Handle::of(&candidate);
+        let rollouts = RolloutThread::start(&candidate.rollouts, Box::new(|_| {}))?;
         let mut serving = Serving {
             source,
+            rollout_thread: rollouts,
             resolver: Arc::new(ArcSwap::new(Arc::clone(&candidate.resolver))),
             rollouts: Arc::clone(&candidate.rollouts),
             dicts: Arc::clone(&candidate.dicts),
@@ -193,6 +197,7 @@ impl Serving {
     async fn quit(&mut self, inbox: &mut Inbox) {
         main_log().say(Level::Notice, format_args!("gracefully shutting down"));
         self.handle.drains();
+        self.rollout_thread.end().await;
         // The workers' own descriptors are the last ones now.
         self.sockets.clear();
         self.crew.remove(0, self.plan.snapshot.model.main.worker_shutdown_timeout_ms);
@@ -214,6 +219,7 @@ impl Serving {
         self.over.send_replace(true);
         self.sockets.clear();
         self.crew.stop();
+        self.rollout_thread.end().await;
         let ends = async {
             while self.crew.threads() > 0 {
                 match inbox.next().await {

@@ -6,7 +6,8 @@ use crate::clock;
 use crate::sys;
 use prometheus::core::{Collector, Desc};
 use prometheus::{
-    Counter, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Counter, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -99,6 +100,7 @@ built! {
     IntGauge: Gauge, |it| IntGauge::with_opts(it.opts()).expect(VALID);
     Counter: Counter, |it| Counter::with_opts(it.opts()).expect(VALID);
     Gauge: Gauge, |it| Gauge::with_opts(it.opts()).expect(VALID);
+    GaugeVec: Gauge, |it| GaugeVec::new(it.opts(), it.labels).expect(VALID);
     IntCounterVec: Counter, |it| IntCounterVec::new(it.opts(), it.labels).expect(VALID);
     IntGaugeVec: Gauge, |it| IntGaugeVec::new(it.opts(), it.labels).expect(VALID);
 }
@@ -195,6 +197,22 @@ catalog! {
     config_last_reload_success_time: Gauge =
         "moongate_config_last_reload_success_timestamp_seconds" []
         "When the configuration that is served was taken, in seconds since 1970.";
+    rollout_state: IntGaugeVec = "moongate_rollout_state" ["rollout", "state"]
+        "1 for what the rollout is doing, 0 for what it is not: running, rolled_back and so on.";
+    rollout_weight: GaugeVec = "moongate_rollout_weight" ["rollout", "canary_version"]
+        "The canary's share of the traffic that goes by weight, 0 to 1.";
+    rollout_over_limit: GaugeVec =
+        "moongate_rollout_over_limit" ["rollout", "canary_version", "limit"]
+        "E1: the evidence that the canary is over its limit; from 5 on it is.";
+    rollout_worse: GaugeVec =
+        "moongate_rollout_worse_than_stable" ["rollout", "canary_version", "limit"]
+        "E2: the evidence that the canary is worse than stable.";
+    rollout_events: IntCounterVec =
+        "moongate_rollout_events_total" ["rollout", "event"]
+        "What happened to the rollout, by kind: advanced, rolled_back and so on.";
+    rollout_journal_faults: IntCounterVec =
+        "moongate_rollout_journal_faults_total" ["rollout"]
+        "Looks at which the journal could not be written: nothing advances meanwhile.";
     build: IntGaugeVec = "moongate_build_info" ["version"]
         "Always 1; the version is its label.";
     process_cpu: Counter = "process_cpu_seconds_total" []
@@ -251,6 +269,17 @@ impl Catalog {
         let _ = self.peer_active.remove_label_values(&labels);
         for result in ["pass", "fail"] {
             let _ = self.health_checks.remove_label_values(&[upstream, peer, result]);
+        }
+    }
+
+    /// Shows a canary no longer that has left the configuration.
+    pub fn forget_canary(&self, rollout: &str, version: &str) {
+        // One that was never shown is an error to the crate, not to us.
+        let _ = self.rollout_weight.remove_label_values(&[rollout, version]);
+        for limit in ["5xx_rate", "latency"] {
+            let labels = [rollout, version, limit];
+            let _ = self.rollout_over_limit.remove_label_values(&labels);
+            let _ = self.rollout_worse.remove_label_values(&labels);
         }
     }
 

@@ -7,24 +7,21 @@
 //! A record that closes a canary begins with another letter than the rest, so that even its first
 //! byte is enough: a rollback whose record was torn is still a rollback.
 
+mod lines;
+
 use super::controller::{Event, Kind};
 use super::plan::Plan;
 use super::signature::hex;
 use super::state::{Phase, State};
 use crate::sys::errno::Failure;
 use crate::sys::open;
+use lines::{CLOSED, Found, HEAD, Head, MAGIC, OPEN, line, parse, read};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// What the first line begins with.
-const MAGIC: &str = "moongate-journal-1";
-/// Kinds of lines: the first; a state; a state in which something is closed.
-const HEAD: u8 = b'J';
-const OPEN: u8 = b'S';
-const CLOSED: u8 = b'X';
 /// A longer journal is written anew with its last record only.
 const LONGEST_BYTES: u64 = 256 * 1024;
 
@@ -118,14 +115,6 @@ impl Drop for Journal {
             let _ = fs::remove_file(&self.path); // an empty one says as little
         }
     }
-}
-
-/// The content of the first line.
-#[derive(Debug, Serialize, Deserialize)]
-struct Head {
-    magic: String,
-    rollout: String,
-    secret: String,
 }
 
 impl Journal {
@@ -305,79 +294,6 @@ pub fn checkpoint(state: &State) -> Event {
     let canary = state.canaries.first().map_or_else(String::new, |it| it.label.clone());
     let reason = state.canaries.first().map_or_else(String::new, super::controller::numbers);
     Event { kind: Kind::Checkpoint, canary, reason, from: weight, to: weight }
-}
-
-struct Found {
-    head: Option<Head>,
-    recovered: Recovered,
-    /// Where whole lines end.
-    length: u64,
-}
-
-/// Understands a journal's content.
-fn read(bytes: &[u8], name: &str) -> Found {
-    let unreadable =
-        |why: String| Found { head: None, recovered: Recovered::Unreadable(why), length: 0 };
-    let whole = bytes.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
-    let (lines, tail) = bytes.split_at(whole);
-    let mut lines = lines.split_inclusive(|it| *it == b'\n');
-    let Some(first) = lines.next() else {
-        // Not even the first line was written: only its beginning, or what a crash left.
-        let started = [HEAD, b' '];
-        let is_torn =
-            tail.iter().all(|it| *it == 0) || tail.starts_with(&started[..tail.len().min(2)]);
-        let recovered = match is_torn {
-            true => Recovered::Nothing,
-            false => return unreadable("it is no journal".to_owned()),
-        };
-        return Found { head: None, recovered, length: 0 };
-    };
-    let head = match parse::<Head>(first) {
-        Some((HEAD, head)) if head.magic == MAGIC => head,
-        _ => return unreadable("its first line is damaged".to_owned()),
-    };
-    if head.rollout != name {
-        return unreadable(format!("it is that of rollout \"{}\"", head.rollout));
-    }
-    let mut last = None;
-    for (number, line) in lines.enumerate() {
-        match parse::<Record>(line) {
-            Some((OPEN | CLOSED, record)) => last = Some(Box::new(record)),
-            _ => return unreadable(format!("line {} is damaged", number + 2)),
-        }
-    }
-    let recovered = match (tail.first(), last) {
-        (Some(&CLOSED), last) => Recovered::TornRollback(last),
-        // What a crash leaves is the beginning of a line, or zeros; anything else was one.
-        (Some(&(OPEN | 0)) | None, Some(last)) => Recovered::Record(last),
-        (Some(&(OPEN | 0)) | None, None) => Recovered::Nothing,
-        (Some(_), _) => return unreadable("its last line is damaged".to_owned()),
-    };
-    Found { head: Some(head), recovered, length: whole as u64 }
-}
-
-/// `KIND CRC32 JSON` and a line end.
-fn line<T: Serialize>(kind: u8, content: &T) -> Vec<u8> {
-    let json = serde_json::to_string(content).expect("records have string keys only");
-    let kind = char::from(kind);
-    format!("{kind} {:08x} {json}\n", checksum(kind as u8, json.as_bytes())).into_bytes()
-}
-
-fn parse<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Option<(u8, T)> {
-    let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
-    let (kind, rest) = line.split_once(' ')?;
-    let (sum, json) = rest.split_once(' ')?;
-    let [kind] = kind.as_bytes() else { return None };
-    let is_whole =
-        sum.len() == 8 && u32::from_str_radix(sum, 16) == Ok(checksum(*kind, json.as_bytes()));
-    is_whole.then(|| serde_json::from_str(json).ok().map(|it| (*kind, it)))?
-}
-
-fn checksum(kind: u8, json: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&[kind]);
-    hasher.update(json);
-    hasher.finalize()
 }
 
 /// Opens and locks the file that is at `path` once it is locked.

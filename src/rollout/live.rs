@@ -12,8 +12,9 @@ use super::hash::BUCKETS;
 use super::journal::{self, Journal, Recovered};
 use super::layout::STABLE;
 use super::plan::Plan;
-use super::state::{Seen, State};
+use super::state::{Last, Seen, State};
 use crate::clock::Tick;
+use std::path::Path;
 use std::sync::Arc;
 
 /// So often the evidence so far is written down, where there is any.
@@ -77,6 +78,17 @@ pub struct Looked {
     pub fault: Option<journal::Error>,
 }
 
+/// Where the evidence of a look comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// What this process counted.
+    Local,
+    /// What another program counted since the last look, a canary each.
+    Outside(Vec<Seen>),
+    /// Another program, which does not say: nothing advances, nothing is rolled back.
+    Silent,
+}
+
 /// Why a command was not followed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotDone {
@@ -86,6 +98,9 @@ pub enum NotDone {
     /// It could not be written down.
     #[error("nothing was changed, for {0}")]
     Unwritten(String),
+    /// The rollout has left the configuration, or the process is ending.
+    #[error("the rollout has ended")]
+    Gone,
 }
 
 impl Live {
@@ -169,16 +184,21 @@ impl Live {
     }
 
     /// Looks at the evidence, follows commands and lets time move the rollout.
-    pub fn look(&mut self, commands: Vec<Command>, now: Now) -> Looked {
+    pub fn look(&mut self, commands: Vec<Command>, source: Source, now: Now) -> Looked {
         self.evidence.sweep(now.tick);
         let totals = totals(&self.evidence);
         let input = Input {
             passed_ms: now.tick.ms_since(self.looked),
-            seen: seen(&self.known, &totals),
+            is_frozen: source == Source::Silent,
+            seen: match source {
+                Source::Local => seen(&self.known, &totals),
+                Source::Outside(seen) => seen,
+                Source::Silent => vec![],
+            },
             commands,
-            is_frozen: false,
         };
         let mut stepped = controller::step(&self.plan, &self.state, &input);
+        remember(&mut stepped.state, &stepped.events, now);
         let fault = self.write_events(&stepped.events, &stepped.state, now).err();
         let mut answers: Vec<_> =
             stepped.answers.drain(..).map(|it| it.map_err(NotDone::from)).collect();
@@ -189,6 +209,7 @@ impl Live {
                 answers.iter_mut().filter(|it| it.is_ok()).for_each(|it| it.clone_from(&unwritten));
                 let frozen = Input { commands: vec![], is_frozen: true, ..input };
                 stepped = controller::step(&self.plan, &self.state, &frozen);
+                remember(&mut stepped.state, &stepped.events, now);
             }
         }
         self.has_news |= totals != self.known;
@@ -199,6 +220,11 @@ impl Live {
         let fault = if is_due || is_owed { self.checkpoint(now).err() } else { fault };
         self.publish();
         Looked { events: stepped.events, answers, fault }
+    }
+
+    /// Whether its journal is the file at `path`.
+    pub fn writes_to(&self, path: &Path) -> bool {
+        self.journal.as_ref().is_some_and(|it| it.is_at(path))
     }
 
     /// Its state.
@@ -250,6 +276,9 @@ impl Live {
 
     fn write_configured(&mut self, reason: String, now: Now) -> Result<(), journal::Error> {
         let event = Event { kind: Kind::Configured, reason, ..journal::checkpoint(&self.state) };
+        if self.state.last.is_none() {
+            remember(&mut self.state, std::slice::from_ref(&event), now);
+        }
         self.write(&event, &self.state.clone(), now)
     }
 
@@ -260,6 +289,14 @@ impl Live {
         journal.append(&journal::record(now.unix_ms, event.clone(), state, layout.runs()))?;
         (self.written, self.has_news, self.is_owed, self.cap) = (now.tick, false, false, None);
         Ok(())
+    }
+}
+
+/// Keeps what happened last in the state.
+fn remember(state: &mut State, events: &[Event], now: Now) {
+    if let Some(Event { kind, reason, .. }) = events.last() {
+        let reason = format!("{}: {reason}", kind.as_str());
+        state.last = Some(Last { at_ms: now.unix_ms, reason });
     }
 }
 

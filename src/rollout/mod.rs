@@ -8,6 +8,7 @@ pub mod assign;
 mod compile;
 pub mod controller;
 pub mod evidence;
+pub mod fleet;
 pub mod hash;
 pub mod journal;
 pub mod layout;

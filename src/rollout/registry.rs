@@ -9,7 +9,7 @@
 //!
 //! Nothing that [`Registry::build`] does can be noticed: journals are only looked at, entries that
 //! nobody takes over are forgotten. What brings a rollout to life is control
-//! when a configuration takes over.
+//! ([`super::fleet::Fleet`]), when a configuration takes over.
 
 use super::assign::Shares;
 use super::controller::Command;
@@ -293,6 +293,11 @@ impl Registry {
     /// Where commands arrive; the first who asks drives the rollouts.
     pub fn inbox(&self) -> Option<Receiver<Order>> {
         self.inbox.lock().take()
+    }
+
+    #[cfg(test)]
+    pub(super) fn put_back(&self, inbox: Receiver<Order>) {
+        *self.inbox.lock() = Some(inbox);
     }
 
     /// Those of a configuration that takes over.

@@ -29,6 +29,18 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Running,
+        Self::Waiting,
+        Self::Paused,
+        Self::Inconclusive,
+        Self::Steady,
+        Self::RolledBack,
+        Self::Aborted,
+        Self::Unreadable,
+    ];
+
     /// The word for people and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -65,6 +77,19 @@ pub struct State {
     pub canaries: Vec<Canary>,
     /// The first canary's weight and the steps that were configured, to notice when that changes.
     pub configured: (Option<u16>, Vec<Step>),
+    /// What happened last, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Last>,
+}
+
+/// What happened last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Last {
+    /// When, milliseconds since 1970.
+    pub at_ms: u64,
+    /// What and why, in words and numbers.
+    pub reason: String,
 }
 
 /// A canary's state.
@@ -162,6 +187,7 @@ impl State {
             requests: 0,
             canaries: plan.canaries.iter().map(canary).collect(),
             configured: (plan.weight, plan.steps.clone()),
+            last: None,
         };
         state.restart(plan);
         state

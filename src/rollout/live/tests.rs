@@ -64,7 +64,7 @@ fn second(live: &mut Live, s: u64, ending: Ending) -> Looked {
         let request = live.evidence().begin(variant, true, 0, began);
         live.evidence().end(request, if variant == 1 { ending } else { OK }, began.plus_ms(5));
     }
-    live.look(vec![], at(s + 1))
+    live.look(vec![], Source::Local, at(s + 1))
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_canary_that_turns_bad_is_off_within_a_second_and_stays_so_after_a_restart()
     drop(live);
     let mut live = start(&path, STEPS);
     assert_eq!((live.state().phase, live.shares().is_closed(1)), (Phase::RolledBack, true));
-    let looked = live.look(vec![Command::Resume], at(1));
+    let looked = live.look(vec![Command::Resume], Source::Local, at(1));
     assert_eq!((looked.answers, live.shares().layout.count(1)), (vec![Ok(())], 100));
 }
 
@@ -102,7 +102,7 @@ fn a_canary_that_hangs_is_off_before_anything_ends() {
                 _ => live.evidence().end(request, OK, began.plus_ms(5)),
             }
         }
-        live.look(vec![], at(s + 1));
+        live.look(vec![], Source::Local, at(s + 1));
     }
     assert_eq!(live.state().phase, Phase::RolledBack);
     hanging.into_iter().for_each(|it| live.evidence().end(it, Ending::NoAnswer, at(60).tick));
@@ -144,7 +144,7 @@ fn evidence_is_written_once_a_minute_where_there_is_any() {
     let after = length();
     assert!(after > before);
     for s in 61..200 {
-        live.look(vec![], at(s));
+        live.look(vec![], Source::Local, at(s));
     }
     assert_eq!(length(), after, "nothing happened since");
 }
@@ -154,16 +154,16 @@ fn a_reload_changes_steps_and_limits_and_keeps_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let mut live = start(&dir.path().join("journal"), STEPS);
     let evidence = Arc::clone(live.evidence());
-    live.look(vec![Command::Promote], at(1));
+    live.look(vec![Command::Promote], Source::Local, at(1));
     reconfigured(&mut live, "steps 2% 5m, 50% 5m, 100%;", at(2));
     assert_eq!((live.state().weight(), live.shares().layout.count(1)), (500, 500));
     assert!(Arc::ptr_eq(&evidence, live.evidence()));
-    live.look(vec![Command::Promote], at(3));
+    live.look(vec![Command::Promote], Source::Local, at(3));
     assert_eq!(live.shares().layout.count(1), 5000);
     reconfigured(&mut live, "limit p99 > 1s; steps 2% 5m, 50% 5m, 100%;", at(4));
     assert!(!Arc::ptr_eq(&evidence, live.evidence()));
     assert_eq!(live.shares().layout.count(1), 5000);
-    live.look(vec![Command::Abort], at(5));
+    live.look(vec![Command::Abort], Source::Local, at(5));
     reconfigured(&mut live, "weight 30%;", at(6));
     assert_eq!((live.state().phase, live.shares().layout.count(1)), (Phase::Aborted, 0));
 }
@@ -174,7 +174,7 @@ fn without_a_journal_nothing_advances_and_a_rollback_happens_all_the_same() {
     let path = dir.path().join("journal");
     let mut live = start(&path, STEPS);
     live.journal.as_mut().unwrap().break_for_test();
-    let looked = live.look(vec![Command::Promote], at(1));
+    let looked = live.look(vec![Command::Promote], Source::Local, at(1));
     assert!(matches!(looked.answers[..], [Err(NotDone::Unwritten(_))]), "{looked:?}");
     assert!(looked.fault.is_some() && looked.events.is_empty());
     assert_eq!(live.shares().layout.count(1), 100);
@@ -186,7 +186,7 @@ fn without_a_journal_nothing_advances_and_a_rollback_happens_all_the_same() {
     assert_eq!(looked.events.last().map(|it| it.kind), Some(Kind::RolledBack));
     assert!(looked.fault.is_some() && live.shares().is_closed(1));
     live.journal.as_mut().unwrap().mend_for_test();
-    live.look(vec![], at(403));
+    live.look(vec![], Source::Local, at(403));
     drop(live);
     assert_eq!(start(&path, STEPS).state().phase, Phase::RolledBack, "it was owed, and is written");
 }
@@ -206,10 +206,14 @@ fn three_canaries_lie_after_a_restart_as_before() {
     };
     let mut live = start();
     let set = |canary: &str, weight| Command::SetWeight { canary: Some(canary.into()), weight };
-    live.look(vec![set("v2", 4500), set("v4", 3000), set("v2", 3000), set("v4", 3400)], at(1));
+    live.look(
+        vec![set("v2", 4500), set("v4", 3000), set("v2", 3000), set("v4", 3400)],
+        Source::Local,
+        at(1),
+    );
     let before = live.shares().layout.runs();
     assert_eq!(live.shares().layout.count(1), 3000);
-    live.look(vec![Command::Pause], at(2));
+    live.look(vec![Command::Pause], Source::Local, at(2));
     drop(live);
     assert_eq!(start().shares().layout.runs(), before);
 }
@@ -224,10 +228,10 @@ fn what_cannot_be_written_gives_no_canary_more() {
     let fault = live.reconfigure(plan("limit p99 > 1s; weight 30%;"), seam.clone(), at(1));
     assert!(fault.is_some());
     assert_eq!(seam.shares.layout.count(1), 500, "as before, in what is read now");
-    assert!(live.look(vec![], at(2)).fault.is_some());
+    assert!(live.look(vec![], Source::Local, at(2)).fault.is_some());
     assert_eq!(seam.shares.layout.count(1), 500);
     live.journal.as_mut().unwrap().mend_for_test();
-    assert!(live.look(vec![], at(3)).fault.is_none());
+    assert!(live.look(vec![], Source::Local, at(3)).fault.is_none());
     assert_eq!(seam.shares.layout.count(1), 3000);
 }
 
@@ -242,7 +246,7 @@ fn a_start_that_cannot_be_written_is_stable_s() {
     assert!(fault.is_some());
     assert_eq!((seam.shares.layout.count(1), live.state().weight()), (0, 500));
     std::fs::remove_dir(dir.path().join("journal.new")).unwrap();
-    assert!(live.look(vec![], at(1)).fault.is_none());
+    assert!(live.look(vec![], Source::Local, at(1)).fault.is_none());
     assert_eq!(seam.shares.layout.count(1), 500);
 }
 

@@ -1,0 +1,97 @@
+//! The rollouts' own thread, and control's hand on it.
+
+use crate::clock;
+use crate::config::diagnostic::{At, Diagnostic, Diagnostics};
+use crate::log::{Level, main_log};
+use crate::rollout::fleet::{Fleet, Opened, Tell};
+use crate::rollout::live::Now;
+use crate::rollout::registry::Order;
+use crate::rollout::{Registry, Rollouts};
+use crate::sys::errno::Failure;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+/// Between two looks at the evidence.
+const LOOK: Duration = Duration::from_millis(250);
+/// Between two where no rollout lives.
+const IDLE: Duration = Duration::from_secs(60);
+/// Commands that one look takes.
+const MOST_ORDERS: usize = 256;
+/// How long the end of the process waits for the disk.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// The rollouts that live; a thread of their own looks at them.
+#[derive(Clone)]
+pub(super) struct RolloutThread(Arc<Mutex<Fleet>>);
+
+impl RolloutThread {
+    /// Starts the thread; `tell` hears of transitions.
+    ///
+    /// # Errors
+    /// `pthread_create() failed …`.
+    pub fn start(registry: &Arc<Registry>, tell: Tell) -> Result<Self, Failure> {
+        let fleet = Arc::new(Mutex::new(Fleet::new(Arc::clone(registry), tell)));
+        if let Some(inbox) = registry.inbox() {
+            let fleet = Arc::clone(&fleet);
+            thread::Builder::new()
+                .name("rollouts".to_owned())
+                .spawn(move || run(&fleet, &inbox))
+                .map_err(|error| Failure::new("pthread_create()", error))?;
+        }
+        Ok(Self(fleet))
+    }
+
+    /// Opens the journals that a configuration needs; nothing is written.
+    ///
+    /// # Errors
+    /// Those that cannot be opened.
+    pub async fn open(&self, rollouts: &Rollouts) -> Result<Opened, Diagnostics> {
+        let (fleet, rollouts) = (Arc::clone(&self.0), rollouts.clone());
+        let opened = tokio::task::spawn_blocking(move || fleet.lock().open(&rollouts)).await;
+        opened.unwrap_or_else(|error| {
+            let text = format!("the journals could not be opened: {error}");
+            Err(Diagnostics(vec![Diagnostic::fault(&At::default(), text)]))
+        })
+    }
+
+    /// Lets a configuration take over. Nothing fails.
+    pub async fn commit(&self, rollouts: &Rollouts, opened: Opened) {
+        let (fleet, rollouts) = (Arc::clone(&self.0), rollouts.clone());
+        let commit = move || fleet.lock().commit(&rollouts, opened, now());
+        if let Err(error) = tokio::task::spawn_blocking(commit).await {
+            main_log().say(Level::Alert, format_args!("rollouts were not taken over: {error}"));
+        }
+    }
+
+    /// Writes everything down and lets the journals go, so that the next process may have them.
+    pub async fn end(&self) {
+        let fleet = Arc::clone(&self.0);
+        let end = tokio::task::spawn_blocking(move || fleet.lock().end(now()));
+        if tokio::time::timeout(LAST_WRITE, end).await.is_err() {
+            main_log().say(Level::Alert, format_args!("a rollout's journal is stuck"));
+        }
+    }
+}
+
+fn now() -> Now {
+    Now { tick: clock::precise(), unix_ms: clock::unix_ms() }
+}
+
+/// Looks again and again, at once where somebody commands something, until the process ends.
+fn run(fleet: &Mutex<Fleet>, inbox: &Receiver<Order>) {
+    let mut wait = IDLE;
+    loop {
+        let mut orders = match inbox.recv_timeout(wait) {
+            Ok(order) => vec![order],
+            Err(RecvTimeoutError::Timeout) => vec![],
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        orders.extend(inbox.try_iter().take(MOST_ORDERS));
+        let mut fleet = fleet.lock();
+        fleet.turn(orders, now());
+        wait = if fleet.is_empty() { IDLE } else { LOOK };
+    }
+}

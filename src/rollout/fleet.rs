@@ -1,0 +1,371 @@
+//! All rollouts that live, driven together: opened, taken over by configurations, looked at.
+//!
+//! One thread of control's looks several times a second; what it decides is on the disk before
+//! workers see it, so that neither they nor control's own loop ever wait for a disk.
+
+use super::controller::{Command, Event, Kind};
+use super::journal::{self, Journal, Recovered};
+use super::live::{Live, Looked, NotDone, Now, Source};
+use super::registry::{Answer, Entry, Order, Registry, Rollouts, Wanted};
+use super::state::{Last, Phase};
+use super::status::{Status, percent};
+use crate::clock;
+use crate::config::diagnostic::{Diagnostic, Diagnostics};
+use crate::log::{Level, main_log};
+use crate::metrics;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long a journal is waited for that another process holds: one that is about to end.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A transition, for whoever wants to be told.
+#[derive(Clone, Debug)]
+pub struct Transition {
+    /// What happened.
+    pub event: Event,
+    /// When, milliseconds since 1970.
+    pub at_ms: u64,
+    /// Where the rollout stands behind it.
+    pub status: Arc<Status>,
+    /// Whom the configuration wants to be told.
+    pub webhooks: Arc<[String]>,
+}
+
+/// Who is told of transitions; must not wait.
+pub type Tell = Box<dyn Fn(Transition) + Send>;
+
+/// Journals that a configuration needs opened before it takes over, by rollout. Given up, they
+/// leave nothing.
+#[derive(Debug, Default)]
+pub struct Opened(HashMap<String, (Journal, Recovered)>);
+
+/// A rollout that lives.
+struct Member {
+    live: Live,
+    entry: Arc<Entry>,
+    journal: PathBuf,
+    webhooks: Arc<[String]>,
+    status: Arc<Status>,
+}
+
+/// All rollouts that live.
+pub struct Fleet {
+    registry: Arc<Registry>,
+    members: Vec<Member>,
+    tell: Tell,
+}
+
+impl Fleet {
+    /// None yet.
+    pub fn new(registry: Arc<Registry>, tell: Tell) -> Self {
+        Self { registry, members: Vec::new(), tell }
+    }
+
+    /// Whether there is nothing to look at.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Opens the journals that `rollouts` needs and that are not open: of rollouts that are new,
+    /// and of those whose journal moves. It may take its time.
+    ///
+    /// # Errors
+    /// All journals that cannot be opened.
+    pub fn open(&self, rollouts: &Rollouts) -> Result<Opened, Diagnostics> {
+        let (mut opened, mut faults) = (Opened::default(), Diagnostics::default());
+        for wanted in rollouts.iter() {
+            match self.open_one(wanted) {
+                Ok(None) => {}
+                Ok(Some(journal)) => {
+                    opened.0.insert(wanted.entry.name().to_owned(), journal);
+                }
+                Err(why) => {
+                    let name = wanted.entry.name();
+                    let text = format!("the journal of rollout \"{name}\": {why}");
+                    faults.push(Diagnostic::fault(&wanted.at, text));
+                }
+            }
+        }
+        if faults.0.is_empty() { Ok(opened) } else { Err(faults) }
+    }
+
+    fn open_one(&self, wanted: &Wanted) -> Result<Option<(Journal, Recovered)>, String> {
+        let (path, entry) = (&wanted.journal, &wanted.entry);
+        let known = self.members.iter().find(|it| it.entry.name() == entry.name());
+        if known.is_some_and(|it| it.journal == *path || it.live.writes_to(path)) {
+            return Ok(None);
+        }
+        let (journal, recovered, secret) = open_patiently(wanted).map_err(|it| it.to_string())?;
+        if known.is_some() && recovered != Recovered::Nothing {
+            let path = path.display();
+            return Err(format!("\"{path}\" has a history of its own; remove it or write another"));
+        }
+        if known.is_none() && !entry.has_secret(&secret) {
+            return Err(format!("\"{}\" was just made by another process", path.display()));
+        }
+        Ok(Some((journal, recovered)))
+    }
+
+    /// Lets a configuration take over: rollouts begin, go on or end. Nothing fails here; what
+    /// cannot be written down gives no canary more than it had.
+    pub fn commit(&mut self, rollouts: &Rollouts, mut opened: Opened, now: Now) {
+        let mut before = std::mem::take(&mut self.members);
+        for wanted in rollouts.iter() {
+            let name = wanted.entry.name();
+            let journal = opened.0.remove(name);
+            let known = before.iter().position(|it| it.entry.name() == name);
+            let member = match known.map(|at| before.remove(at)) {
+                Some(member) => member.reconfigured(wanted, journal.map(|it| it.0), now),
+                None => Member::begin(wanted, journal, now),
+            };
+            self.members.push(member);
+        }
+        for member in before {
+            let (entry, status) = (Arc::clone(&member.entry), Arc::clone(&member.status));
+            member.end(now);
+            main_log().say(
+                Level::Notice,
+                format_args!("rollout \"{}\" has left the configuration", entry.name()),
+            );
+            forget_metrics(&status);
+        }
+        let entries = self.members.iter().map(|it| Arc::clone(&it.entry)).collect();
+        self.registry.set_live(entries);
+        self.registry.wake();
+    }
+
+    /// Looks at every rollout once, and follows `orders`.
+    pub fn turn(&mut self, orders: Vec<Order>, now: Now) {
+        let mut commands: HashMap<String, Vec<(Command, Option<oneshot::Sender<Answer>>)>> =
+            HashMap::new();
+        for order in orders {
+            let Order::Command { entry, command, answer } = order else { continue };
+            entry.taken();
+            commands.entry(entry.name().to_owned()).or_default().push((command, answer));
+        }
+        for member in &mut self.members {
+            let (commands, answers): (Vec<_>, Vec<_>) =
+                commands.remove(member.entry.name()).unwrap_or_default().into_iter().unzip();
+            let said = commands.clone();
+            let looked = member.look(commands, now, &self.tell);
+            for ((command, answer), result) in said.iter().zip(answers).zip(looked.answers) {
+                member.answer(command, answer, result);
+            }
+        }
+        for (_, answer) in commands.into_values().flatten() {
+            // Who asked may have left.
+            answer.map(|it| it.send(Err(NotDone::Gone)));
+        }
+    }
+
+    /// Writes everything down and lets the journals go: the process is on its way out.
+    pub fn end(&mut self, now: Now) {
+        for member in std::mem::take(&mut self.members) {
+            member.end(now);
+        }
+    }
+}
+
+impl Member {
+    fn begin(wanted: &Wanted, journal: Option<(Journal, Recovered)>, now: Now) -> Self {
+        let (journal, recovered) = match journal {
+            Some((journal, recovered)) => (Some(journal), recovered),
+            None => (None, Recovered::Nothing),
+        };
+        let (plan, seam) = ((*wanted.plan).clone(), wanted.entry.seam().clone());
+        let (live, fault) = Live::start(plan, journal, &recovered, seam, now);
+        let mut member = Self {
+            live,
+            entry: Arc::clone(&wanted.entry),
+            journal: wanted.journal.clone(),
+            webhooks: wanted.webhooks.clone().into(),
+            status: Arc::new(Status::pending(wanted.entry.name())),
+        };
+        let (name, state) = (member.entry.name(), member.live.state());
+        let (phase, weight) = (state.phase.as_str(), percent(state.weight()));
+        let level = if state.phase == Phase::Unreadable { Level::Alert } else { Level::Notice };
+        let how = match &recovered {
+            Recovered::Nothing => "begins",
+            Recovered::Record(_) => "goes on from its journal",
+            Recovered::TornRollback(_) => "was being rolled back",
+            Recovered::Unreadable(_) => "has a journal that cannot be read and is put aside",
+        };
+        main_log()
+            .say(level, format_args!("rollout \"{name}\" {how}: it is {phase}, canary {weight}"));
+        member.publish(fault.as_ref());
+        member
+    }
+
+    fn reconfigured(mut self, wanted: &Wanted, journal: Option<Journal>, now: Now) -> Self {
+        let (before, old) = (self.live.state().clone(), Arc::clone(&self.status));
+        let (plan, seam) = ((*wanted.plan).clone(), wanted.entry.seam().clone());
+        let mut fault = self.live.reconfigure(plan, seam, now);
+        if let Some(journal) = journal {
+            fault = self.live.move_journal(journal, now).or(fault);
+        }
+        self.entry = Arc::clone(&wanted.entry);
+        self.entry.tell(Arc::clone(&self.status));
+        self.journal.clone_from(&wanted.journal);
+        self.webhooks = wanted.webhooks.clone().into();
+        let state = self.live.state();
+        if *state != before {
+            let (name, phase) = (self.entry.name(), state.phase.as_str());
+            let (from, to) = (percent(before.weight()), percent(state.weight()));
+            main_log().say(
+                Level::Notice,
+                format_args!("rollout \"{name}\" is reconfigured: it is {phase}, {from} -> {to}"),
+            );
+        }
+        let gone = old
+            .canaries
+            .iter()
+            .filter(|it| !state.canaries.iter().any(|canary| canary.label == it.version));
+        gone.for_each(|it| metrics::catalog().forget_canary(self.entry.name(), &it.version));
+        self.publish(fault.as_ref());
+        self
+    }
+
+    fn look(&mut self, commands: Vec<Command>, now: Now, tell: &Tell) -> Looked {
+        let looked = self.live.look(commands, Source::Local, now);
+        self.publish(looked.fault.as_ref());
+        for event in &looked.events {
+            log_event(self.entry.name(), event);
+            let labels = [self.entry.name(), event.kind.as_str()];
+            metrics::catalog().rollout_events.with_label_values(&labels).inc();
+            tell(Transition {
+                event: event.clone(),
+                at_ms: now.unix_ms,
+                status: Arc::clone(&self.status),
+                webhooks: Arc::clone(&self.webhooks),
+            });
+        }
+        looked
+    }
+
+    fn answer(
+        &self,
+        command: &Command,
+        answer: Option<oneshot::Sender<Answer>>,
+        result: Result<(), NotDone>,
+    ) {
+        let result = result.map(|()| Arc::clone(&self.status));
+        match (answer, result) {
+            // Who asked may have left.
+            (Some(answer), result) => drop(answer.send(result)),
+            (None, Err(why)) => main_log().say(
+                Level::Warn,
+                format_args!(
+                    "rollout \"{}\": a script's \"{}\" is refused: {why}",
+                    self.entry.name(),
+                    command.as_str()
+                ),
+            ),
+            (None, Ok(_)) => {}
+        }
+    }
+
+    /// Shows where it stands to scripts, operators and metrics.
+    fn publish(&mut self, fault: Option<&journal::Error>) {
+        let mut status = self.status.updated(self.live.plan(), self.live.state());
+        status.journal = self.journal.display().to_string();
+        status.journal_fault = fault.map(ToString::to_string);
+        if let Some(Last { at_ms, reason }) = &self.live.state().last {
+            (status.since_ms, status.reason) = (*at_ms, reason.clone());
+        }
+        if let Some(fault) = fault {
+            let name = self.entry.name();
+            metrics::catalog().rollout_journal_faults.with_label_values(&[name]).inc();
+            if status.journal_fault != self.status.journal_fault {
+                main_log().say(
+                    Level::Crit,
+                    format_args!("rollout \"{name}\" holds, its journal is not written: {fault}"),
+                );
+            }
+        }
+        let status = Arc::new(status);
+        if status != self.status {
+            show_metrics(&status);
+            self.entry.tell(Arc::clone(&status));
+            self.status = status;
+        }
+    }
+
+    fn end(mut self: Member, now: Now) {
+        if let Err(error) = self.live.checkpoint(now) {
+            main_log().say(Level::Crit, format_args!("{error}"));
+        }
+    }
+}
+
+/// Opens a journal, patiently where another process holds it.
+fn open_patiently(wanted: &Wanted) -> Result<(Journal, Recovered, String), journal::Error> {
+    let (entry, started) = (&wanted.entry, clock::precise());
+    loop {
+        match Journal::open(&wanted.journal, entry.name(), entry.fresh_secret()) {
+            Err(journal::Error::Held(_)) if clock::precise() - started < PATIENCE => {
+                thread::sleep(PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// What happened, in the error log: what somebody should look at as a warning.
+fn log_event(rollout: &str, event: &Event) {
+    let level = match event.kind {
+        Kind::RolledBack
+        | Kind::Breached
+        | Kind::OverLimit
+        | Kind::Inconclusive
+        | Kind::Aborted => Level::Warn,
+        Kind::Checkpoint => return,
+        _ => Level::Notice,
+    };
+    let Event { kind, canary, reason, from, to } = event;
+    let (kind, from, to) = (kind.as_str(), percent(*from), percent(*to));
+    main_log().say(
+        level,
+        format_args!("rollout \"{rollout}\": {kind}, canary \"{canary}\" {from} -> {to}: {reason}"),
+    );
+}
+
+fn show_metrics(status: &Status) {
+    let catalog = metrics::catalog();
+    let name = status.name.as_str();
+    for phase in Phase::ALL {
+        let gauge = catalog.rollout_state.with_label_values(&[name, phase.as_str()]);
+        gauge.set(i64::from(phase == status.state));
+    }
+    for canary in &status.canaries {
+        let version = canary.version.as_str();
+        let share = f64::from(canary.weight) / 10_000.0;
+        catalog.rollout_weight.with_label_values(&[name, version]).set(share);
+        for (limit, known) in [("5xx_rate", &canary.failures), ("latency", &canary.slow)] {
+            let Some(known) = known else { continue };
+            let labels = [name, version, limit];
+            catalog.rollout_over_limit.with_label_values(&labels).set(known.e1);
+            catalog.rollout_worse.with_label_values(&labels).set(known.e2);
+        }
+    }
+}
+
+fn forget_metrics(status: &Status) {
+    let catalog = metrics::catalog();
+    for phase in Phase::ALL {
+        // One that was never shown is an error to the crate, not to us.
+        let _ = catalog.rollout_state.remove_label_values(&[&status.name, phase.as_str()]);
+    }
+    for canary in &status.canaries {
+        catalog.forget_canary(&status.name, &canary.version);
+    }
+}
+
+#[cfg(test)]
+mod tests;
