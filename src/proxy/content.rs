@@ -1,5 +1,6 @@
 //! What answers in a location.
 
+use super::echo;
 use super::error::Result;
 use super::files;
 use super::phases::{Flow, Serving};
@@ -15,6 +16,7 @@ pub(super) async fn run(serving: &mut Serving<'_>) -> Result<Flow> {
     match serving.request.location().content.clone() {
         Content::Lua(chunk) => serving.lua(chunk, Phase::Content).await,
         Content::Proxy(target) => retry::proxy(serving, &target).await,
+        Content::Echo(steps) => echo::serve(serving, &steps).await,
         Content::Metrics => report_metrics(serving),
         Content::Files => files::serve(serving).await,
     }

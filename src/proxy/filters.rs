@@ -1,7 +1,9 @@
 //! Header and body filters: Lua's, then nginx's own (`add_header`).
 
+use super::echo;
 use super::head;
 use super::lua_phase;
+use super::more_headers;
 use crate::log::Level;
 use crate::lua::outcome::Outcome;
 use crate::lua::phase::Phase;
@@ -30,6 +32,7 @@ pub(super) fn head(vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
             }
         }
     }
+    more_headers::change_response(request);
     if let Some(chunk) = request.conf().lua.header_filter {
         let outcome = run_sync(vm, request, chunk, Phase::HeaderFilter)
             .inspect_err(|_| request.filter_status.set(500))?;
@@ -43,6 +46,13 @@ pub(super) fn head(vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
     if !request.is_subrequest() {
         add_headers(request);
         issue_cookies(request);
+    }
+    if request.conf().echo_around.is_some() {
+        // What is said before and behind the body is not counted.
+        let mut response = request.response.borrow_mut();
+        response.content_length = None;
+        response.content_length_place = None;
+        response.headers.remove(b"accept-ranges");
     }
     request.headers_sent.set(true);
     request.output.borrow_mut().head_ready = true;
@@ -105,6 +115,10 @@ pub(super) fn body(vm: &Vm, request: &Rc<Request>, chunk: Bytes, last: bool) -> 
     let (chunk, last) = match request.conf().lua.body_filter {
         Some(id) if head::has_body(request) || last => body_by_lua(vm, request, id, chunk, last)?,
         _ => (chunk, last),
+    };
+    let chunk = match request.conf().echo_around.clone() {
+        Some(around) if head::has_body(request) => echo::surround(request, &around, chunk, last),
+        _ => chunk,
     };
     let mut output = request.output.borrow_mut();
     output.push(chunk);

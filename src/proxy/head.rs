@@ -113,10 +113,10 @@ pub(super) fn build(request: &Request, wants_keepalive: bool) -> Result<(Pingora
 fn fields(request: &Request, response: &ResponseHead, mut add: impl FnMut(&[u8], &[u8], bool)) {
     let conf = request.conf();
     let length = response.content_length.map(number::Decimal::new);
-    if !response.headers.contains(b"server") {
+    if !response.hides_server && !response.headers.contains(b"server") {
         add(b"Server", &conf.server_header, true);
     }
-    if !response.headers.contains(b"date") {
+    if !response.hides_date && !response.headers.contains(b"date") {
         add(b"Date", &clock::http_date(), true);
     }
     if let Some(kind) = response.content_type.as_ref().filter(|it| !it.is_empty()) {

@@ -7,6 +7,7 @@ use super::error_page;
 use super::filters;
 use super::host;
 use super::lua_phase::{self, Ended};
+use super::more_headers;
 use super::redirect;
 use super::rewrite;
 use super::session::Client;
@@ -161,6 +162,7 @@ impl Serving<'_> {
     /// What an internal redirect does not carry along: nginx clears the modules' contexts.
     fn forget(&self) {
         self.generation.vm.forget_context(&self.request);
+        self.request.echo.take();
     }
 
     fn may_redirect(&self) -> bool {
@@ -221,6 +223,7 @@ impl Serving<'_> {
         if flow != Flow::Continue {
             return Ok(flow);
         }
+        more_headers::change_request(&self.request);
         if self.request.conf().lua.need_request_body
             && let super::body::Read::Refused(status) = self.client.read_body(&self.request).await?
         {

@@ -234,10 +234,15 @@ impl Request {
                 three_digits_into(out, status);
                 true
             }
-            _ => match self.append_security(builtin, out) {
-                Some(is_set) => is_set,
-                None => self.append_connection(builtin, out) || self.append_measure(builtin, out),
-            },
+            _ => {
+                match self.append_security(builtin, out).or_else(|| self.append_echo(builtin, out))
+                {
+                    Some(is_set) => is_set,
+                    None => {
+                        self.append_connection(builtin, out) || self.append_measure(builtin, out)
+                    }
+                }
+            }
         }
     }
 

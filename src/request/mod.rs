@@ -9,7 +9,9 @@ pub mod attempt;
 pub mod body;
 pub mod connection;
 pub mod decision;
+pub mod echo;
 mod evaluate;
+mod fields;
 mod log_line;
 mod parametric;
 pub mod response;
@@ -147,6 +149,8 @@ pub struct Request {
     pub slots: RefCell<Vec<Option<Bytes>>>,
     /// How many computed variables deeper evaluation may go before it is called a cycle.
     pub(in crate::request) depth_left: Cell<u8>,
+    /// What the echo module keeps; made when it is first needed.
+    pub echo: RefCell<Option<Box<echo::State>>>,
     /// What was decided, and why.
     pub decision: RefCell<Decision>,
     /// The variant whose doing the response is, while it is being made.
@@ -293,6 +297,7 @@ impl Request {
             captures: RefCell::default(),
             slots: RefCell::default(),
             depth_left: Cell::new(evaluate::MOST_DEPTH),
+            echo: RefCell::default(),
             decision: RefCell::default(),
             charge: RefCell::default(),
             limit_rate: RefCell::default(),

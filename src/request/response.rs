@@ -1,6 +1,7 @@
 //! The head of a response, in nginx's shape: a few fields with a place of their own, and a list.
 
 use crate::http::headers::Headers;
+use crate::request::decimal;
 use bytes::Bytes;
 
 /// A response's head before it is written.
@@ -26,6 +27,10 @@ pub struct ResponseHead {
     pub closes: Option<bool>,
     /// The body is sent in chunks.
     pub chunked: bool,
+    /// There is no `Server`, not even our own.
+    pub hides_server: bool,
+    /// There is no `Date`.
+    pub hides_date: bool,
     /// All other fields in order. A `Server` or `Date` in here replaces our own.
     pub headers: Headers,
 }
@@ -34,5 +39,91 @@ impl ResponseHead {
     /// Empties it for another answer, as nginx does before an error page.
     pub fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// Fields which a new spelling renames too, and of which there is one.
+const SINGLE: [&[u8]; 11] = [
+    b"server",
+    b"date",
+    b"content-encoding",
+    b"location",
+    b"refresh",
+    b"content-range",
+    b"accept-ranges",
+    b"www-authenticate",
+    b"expires",
+    b"e-tag",
+    b"etag",
+];
+
+/// A `Content-Length` that is no number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoNumber;
+
+impl ResponseHead {
+    /// Sets or adds a field as lua-nginx-module and headers-more do; an empty value removes it.
+    ///
+    /// # Errors
+    /// A `Content-Length` that is no number.
+    pub fn put(&mut self, name: &Bytes, value: Bytes, replace: bool) -> Result<(), NoNumber> {
+        let lower = name.to_ascii_lowercase();
+        match &lower[..] {
+            b"content-type" => {
+                self.content_type = Some(value);
+                self.headers.remove(name);
+            }
+            b"content-length" => {
+                self.headers.remove(name);
+                self.content_length = match value.is_empty() {
+                    true => None,
+                    false => Some(decimal(&value).ok_or(NoNumber)?),
+                };
+                let place = (self.headers.len(), name.clone());
+                self.content_length_place = self.content_length.map(|_| place);
+            }
+            b"last-modified" => {
+                self.last_modified = None;
+                self.one(name, value);
+            }
+            b"server" => {
+                self.hides_server = value.is_empty();
+                self.one(name, value);
+            }
+            b"date" => {
+                self.hides_date = value.is_empty();
+                self.one(name, value);
+            }
+            b"location" => self.put_location(name, value, replace),
+            _ if SINGLE.contains(&&lower[..]) => self.one(name, value),
+            _ if value.is_empty() && replace => {
+                self.headers.remove(name);
+            }
+            _ if value.is_empty() => {}
+            _ if replace => self.headers.set(name.clone(), value),
+            _ => self.headers.append(name.clone(), value),
+        }
+        Ok(())
+    }
+
+    /// nginx forgets which field `Location` is when it is set to a path, so that a second one is
+    /// added.
+    fn put_location(&mut self, name: &Bytes, value: Bytes, replace: bool) {
+        self.location = None;
+        let is_path = self.headers.get(name).is_some_and(|it| it.starts_with(b"/"));
+        if !replace && is_path && !value.is_empty() {
+            self.headers.append(name.clone(), value);
+        } else {
+            self.one(name, value);
+        }
+    }
+
+    /// A field of which there is one.
+    fn one(&mut self, name: &Bytes, value: Bytes) {
+        if value.is_empty() {
+            self.headers.remove(name);
+        } else {
+            self.headers.respell(name.clone(), value);
+        }
     }
 }

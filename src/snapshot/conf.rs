@@ -1,6 +1,8 @@
 //! What the settings of one location come to: inherited, with defaults, texts compiled.
 
 use super::ChunkId;
+use super::echo::Around;
+use super::more_headers::MoreHeaders;
 use crate::config::model;
 use crate::log::{AccessSink, ErrorLog};
 use crate::vars::Template;
@@ -16,6 +18,14 @@ pub struct Conf {
     pub access_log: Arc<[AccessLog]>,
     /// `add_header` lines.
     pub add_header: Arc<[AddHeader]>,
+    /// Lines of headers-more for the response.
+    pub more_headers: Arc<[MoreHeaders]>,
+    /// The same for the request.
+    pub more_input_headers: Arc<[MoreHeaders]>,
+    /// What echo says around bodies.
+    pub echo_around: Option<Arc<Around>>,
+    /// `echo_status`
+    pub echo_status: u16,
     /// `error_page` lines.
     pub error_page: Arc<[ErrorPage]>,
     /// `default_type`.

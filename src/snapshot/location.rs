@@ -1,6 +1,7 @@
 //! A compiled location.
 
 use super::conf::Conf;
+use super::echo::Step;
 use super::program::Program;
 use super::proxy_target::ProxyTarget;
 use super::{ChunkId, LocationId, ServerId};
@@ -35,6 +36,8 @@ pub enum Content {
     Proxy(Arc<ProxyTarget>),
     /// `content_by_lua*`.
     Lua(ChunkId),
+    /// `echo*`
+    Echo(Arc<[Step]>),
     /// `metrics;`
     Metrics,
 }

@@ -2,7 +2,9 @@
 
 pub mod build;
 pub mod conf;
+pub mod echo;
 pub mod location;
+pub mod more_headers;
 pub mod program;
 pub mod proxy_target;
 pub mod rollout;

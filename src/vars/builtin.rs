@@ -49,6 +49,16 @@ builtins! {
     ContentType "content_type", "the request's Content-Type";
     DocumentRoot "document_root", "`root` of this request";
     DocumentUri "document_uri", "same as $uri";
+    EchoCacheableRequestUri "echo_cacheable_request_uri", "current URI, without arguments";
+    EchoClientRequestHeaders "echo_client_request_headers", "request line and headers as sent";
+    EchoClientRequestMethod "echo_client_request_method", "method as the client sent it";
+    EchoIncr "echo_incr", "1, 2, 3, … each time it is asked for";
+    EchoIt "echo_it", "the part that `echo_foreach_split` is at";
+    EchoRequestBody "echo_request_body", "body, when it was read and is in memory";
+    EchoRequestMethod "echo_request_method", "method";
+    EchoRequestUri "echo_request_uri", "current URI, without arguments";
+    EchoResponseStatus "echo_response_status", "status of the response, once it has one";
+    EchoTimerElapsed "echo_timer_elapsed", "seconds since the begin, or `echo_reset_timer`";
     Host "host", "host of the request line, else of Host, else the server's name";
     Hostname "hostname", "this machine's name";
     Http2 "http2", "\"h2\" or \"h2c\" (without TLS) for HTTP/2, else empty";

@@ -1,6 +1,6 @@
 //! Locations, and the rewrite module's directives.
 
-use super::{Chunk, Settings};
+use super::{Chunk, Handler, Settings};
 use crate::config::diagnostic::At;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,9 @@ pub struct Location {
     /// `content_by_lua*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Chunk>,
+    /// A handler of another module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<Handler>,
     /// `metrics;`: this location answers with Prometheus's text.
     #[serde(default)]
     pub metrics: bool,
@@ -124,6 +127,9 @@ pub struct IfBlock {
     /// `content_by_lua*` inside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Chunk>,
+    /// A handler of another module inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<Handler>,
 }
 
 /// The condition of an `if`.

@@ -4,16 +4,19 @@
 //! the enclosing block, and the accessors give nginx's defaults. Texts that may hold variables
 //! (`"$host:$server_port"`) stay texts here: the snapshot compiles them.
 
+mod handler;
 mod http;
 mod location;
 mod log;
 mod lua;
 mod main;
+mod more_headers;
 mod rollout;
 mod settings;
 mod tls;
 mod upstream;
 
+pub use handler::{EchoCommand, EchoLine, EchoVerb, Handler};
 pub use http::{
     Http, Listen, Map, MapEntry, Resolver, Server, ServerName, SplitClients, SplitPart,
 };
@@ -24,6 +27,7 @@ pub use location::{
 pub use log::{AccessLog, AccessLogTarget, ErrorLog, ErrorLogTarget, LogFormat, LogFormatEscape};
 pub use lua::{Chunk, ChunkSource, LuaHttp, SharedDict};
 pub use main::{Events, Main, Model, WorkerProcesses};
+pub use more_headers::{MoreHeader, MoreHeaders};
 pub use rollout::{
     Ask, AskSource, Choice, FailureLimit, LatencyLimit, OnBreach, OnMissing, Rollout, Rule, Step,
     StickyCookie, StickyKey, Trust, Variant, Webhook,

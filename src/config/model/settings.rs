@@ -1,7 +1,8 @@
 //! The settings that http, server, location and `if` share, each inherited as a whole.
 
 use super::{
-    AccessLog, Chunk, ErrorLog, PlacedText, Resolver, SessionCache, Text, TlsVersion, VerifyClient,
+    AccessLog, Chunk, EchoLine, ErrorLog, MoreHeaders, PlacedText, Resolver, SessionCache, Text,
+    TlsVersion, VerifyClient,
 };
 use crate::config::diagnostic::At;
 use serde::{Deserialize, Serialize};
@@ -116,12 +117,30 @@ macro_rules! settings {
 
         impl Settings {
             /// These settings with what they leave open taken from `outer`.
-            #[must_use]
-            pub fn inherit(&self, outer: &Settings) -> Settings {
+            fn inherit_whole(&self, outer: &Settings) -> Settings {
                 Settings { $($name: self.$name.clone().or_else(|| outer.$name.clone()),)* }
             }
         }
     };
+}
+
+impl Settings {
+    /// These settings with what they leave open taken from `outer`. Those of headers-more do not
+    /// hide what the outer block says: they follow it.
+    #[must_use]
+    pub fn inherit(&self, outer: &Settings) -> Settings {
+        let mut settings = self.inherit_whole(outer);
+        settings.more_headers = joined(&outer.more_headers, &self.more_headers);
+        settings.more_input_headers = joined(&outer.more_input_headers, &self.more_input_headers);
+        settings
+    }
+}
+
+fn joined<T: Clone>(outer: &Option<Vec<T>>, inner: &Option<Vec<T>>) -> Option<Vec<T>> {
+    match (outer, inner) {
+        (Some(outer), Some(inner)) => Some([outer.as_slice(), inner].concat()),
+        (outer, inner) => inner.clone().or_else(|| outer.clone()),
+    }
 }
 
 settings! {
@@ -131,6 +150,16 @@ settings! {
     access_log: Vec<AccessLog>,
     /// `add_header` lines.
     add_header: Vec<AddHeader>,
+    /// `more_set_headers` and `more_clear_headers` lines.
+    more_headers: Vec<MoreHeaders>,
+    /// `more_set_input_headers` and `more_clear_input_headers` lines.
+    more_input_headers: Vec<MoreHeaders>,
+    /// `echo_before_body` lines.
+    echo_before_body: Vec<EchoLine>,
+    /// `echo_after_body` lines.
+    echo_after_body: Vec<EchoLine>,
+    /// `echo_status`; default 200.
+    echo_status: u16,
     /// `error_page` lines.
     error_page: Vec<ErrorPage>,
     /// `default_type`; default `text/plain`.

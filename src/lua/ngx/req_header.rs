@@ -1,7 +1,6 @@
 //! `ngx.req`: the fields of the request.
 
 use crate::http::escape;
-use crate::http::host;
 use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
@@ -13,8 +12,6 @@ use crate::lua::ngx::client::client;
 use crate::lua::ngx::client::limit;
 use crate::lua::ngx::client::text_of;
 use crate::request::Request;
-use crate::request::Version;
-use crate::request::decimal;
 use bytes::Bytes;
 
 functions! {
@@ -132,41 +129,12 @@ fn escaped(text: &[u8], set: &escape::Set) -> Bytes {
     Bytes::copy_from_slice(&escape::escape(text, set))
 }
 
-/// Sets or adds one value, and what the request derives from it; an empty one removes.
+/// Sets or adds one value; an empty one removes.
 ///
 /// # Errors
 /// `failed to set header` for a `Content-Length` that is no number and a bad `Host`.
 fn put(request: &Request, name: &Bytes, value: Bytes, replace: bool) -> Result<(), ApiError> {
-    if request.version < Version::Http10 {
-        return Ok(());
-    }
-    if name.eq_ignore_ascii_case(b"content-length") {
-        let length = match value.is_empty() {
-            true => None,
-            false => Some(decimal(&value).ok_or("failed to set header")?),
-        };
-        request.content_length.set(length);
-    }
-    if name.eq_ignore_ascii_case(b"host") {
-        let host = match value.is_empty() {
-            true => Bytes::new(),
-            false => {
-                let host = host::normalise(&value).ok_or("failed to set header")?;
-                Bytes::copy_from_slice(&host)
-            }
-        };
-        request.host.replace(host);
-    }
-    let mut headers = request.headers.borrow_mut();
-    match (value.is_empty(), replace) {
-        (true, true) => {
-            headers.remove(name);
-        }
-        (true, false) => {}
-        (false, true) => headers.set(name.clone(), value),
-        (false, false) => headers.append(name.clone(), value),
-    }
-    Ok(())
+    Ok(request.put_field(name, value, replace).map_err(|_| "failed to set header")?)
 }
 
 /// Sets `Content-Length` to what a new body has.

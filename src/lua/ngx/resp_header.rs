@@ -4,7 +4,6 @@ use crate::clock;
 use crate::http::date;
 use crate::http::escape;
 use crate::log::Level;
-use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
 use crate::lua::ffi::function::functions;
@@ -13,7 +12,6 @@ use crate::lua::ngx::client::client;
 use crate::lua::ngx::client::text_of;
 use crate::request::Request;
 use crate::request::ResponseHead;
-use crate::request::decimal;
 use bytes::Bytes;
 use std::ffi::c_int;
 
@@ -33,20 +31,6 @@ functions! {
     }
 }
 
-/// Fields which a script's spelling renames too, and of which there is one.
-const SINGLE: [&[u8]; 11] = [
-    b"server",
-    b"date",
-    b"content-encoding",
-    b"location",
-    b"refresh",
-    b"content-range",
-    b"accept-ranges",
-    b"www-authenticate",
-    b"expires",
-    b"e-tag",
-    b"etag",
-];
 /// Values of one field that are read at most.
 const MAX_VALUES: usize = 100;
 /// The limit of `ngx.resp.get_headers()`.
@@ -95,7 +79,8 @@ fn assign(call: &Call<'_>, index: c_int, replace: bool) -> ApiResult {
     }
     let mut head = request.response.borrow_mut();
     for (n, value) in values.into_iter().enumerate() {
-        put(&mut head, &name, value, replace && n == 0)?;
+        let replaces = replace && n == 0;
+        head.put(&name, value, replaces).map_err(|_| "failed to set header")?;
     }
     drop(head);
     call.reply(())
@@ -110,62 +95,6 @@ fn spelled(request: &Request, name: &[u8]) -> Vec<u8> {
     let transform = request.conf().lua.transform_underscores;
     let spell = |byte: &u8| if transform && *byte == b'_' { b'-' } else { *byte };
     name.iter().map(spell).collect()
-}
-
-/// Sets or adds one value; an empty one removes.
-///
-/// # Errors
-/// `failed to set header` for a `Content-Length` that is no number.
-fn put(head: &mut ResponseHead, name: &Bytes, value: Bytes, replace: bool) -> Result<(), ApiError> {
-    let lower = name.to_ascii_lowercase();
-    match &lower[..] {
-        b"content-type" => {
-            head.content_type = Some(value);
-            head.headers.remove(name);
-        }
-        b"content-length" => {
-            head.headers.remove(name);
-            head.content_length = match value.is_empty() {
-                true => None,
-                false => Some(decimal(&value).ok_or("failed to set header")?),
-            };
-            let place = (head.headers.len(), name.clone());
-            head.content_length_place = head.content_length.map(|_| place);
-        }
-        b"last-modified" => {
-            head.last_modified = None;
-            one(head, name, value);
-        }
-        b"location" => put_location(head, name, value, replace),
-        _ if SINGLE.contains(&&lower[..]) => one(head, name, value),
-        _ if value.is_empty() && replace => {
-            head.headers.remove(name);
-        }
-        _ if value.is_empty() => {}
-        _ if replace => head.headers.set(name.clone(), value),
-        _ => head.headers.append(name.clone(), value),
-    }
-    Ok(())
-}
-
-/// nginx forgets which field `Location` is when it is set to a path, so that a second one is added.
-fn put_location(head: &mut ResponseHead, name: &Bytes, value: Bytes, replace: bool) {
-    head.location = None;
-    let is_path = head.headers.get(name).is_some_and(|it| it.starts_with(b"/"));
-    if !replace && is_path && !value.is_empty() {
-        head.headers.append(name.clone(), value);
-    } else {
-        one(head, name, value);
-    }
-}
-
-/// A field of which there is one.
-fn one(head: &mut ResponseHead, name: &Bytes, value: Bytes) {
-    if value.is_empty() {
-        head.headers.remove(name);
-    } else {
-        head.headers.respell(name.clone(), value);
-    }
 }
 
 fn get(call: &Call<'_>) -> ApiResult {

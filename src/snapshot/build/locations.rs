@@ -114,7 +114,8 @@ impl Build<'_> {
         if location.metrics {
             return Content::Metrics;
         }
-        self.own_content(location.proxy_pass.as_ref(), location.content.as_ref())
+        let handler = location.handler.as_ref();
+        self.own_content(location.proxy_pass.as_ref(), location.content.as_ref(), handler)
             .unwrap_or(Content::Files)
     }
 
@@ -122,11 +123,13 @@ impl Build<'_> {
         &mut self,
         proxy_pass: Option<&model::ProxyPass>,
         chunk: Option<&model::Chunk>,
+        handler: Option<&model::Handler>,
     ) -> Option<Content> {
-        match (proxy_pass, chunk) {
-            (_, Some(chunk)) => Some(Content::Lua(self.chunk(chunk))),
-            (Some(pass), None) => Some(Content::Proxy(self.proxy_pass(pass))),
-            (None, None) => None,
+        match (proxy_pass, chunk, handler) {
+            (_, Some(chunk), _) => Some(Content::Lua(self.chunk(chunk))),
+            (Some(pass), None, _) => Some(Content::Proxy(self.proxy_pass(pass))),
+            (None, None, Some(model::Handler::Echo(it))) => Some(Content::Echo(self.echo(it))),
+            (None, None, None) => None,
         }
     }
 
@@ -138,7 +141,11 @@ impl Build<'_> {
             let prefix = std::str::from_utf8(around.prefix).unwrap_or_default();
             let conf = build.location_conf(&settings, &block.at, pass, prefix);
             let content = build
-                .own_content(block.proxy_pass.as_ref(), block.content.as_ref())
+                .own_content(
+                    block.proxy_pass.as_ref(),
+                    block.content.as_ref(),
+                    block.handler.as_ref(),
+                )
                 .unwrap_or_else(|| around.content.clone());
             let id = build.add_location(conf, Box::default(), content, around);
             (program, Some(id))

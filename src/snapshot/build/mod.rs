@@ -3,6 +3,7 @@
 mod chunks;
 mod conf;
 mod cosocket;
+mod echo;
 mod locations;
 mod maps;
 mod proxy_pass;

@@ -114,8 +114,8 @@ impl Setup {
                  admin_listen 127.0.0.1:$ADMIN; "
                 .to_owned(),
             Kind::Nginx => {
-                let modules = ["ndk_http_module", "ngx_http_lua_module"]
-                    .map(|it| format!("load_module {MODULES}/{it}.so; "));
+                let modules =
+                    NGINX_MODULES.map(|it| format!("load_module {MODULES}/{it}_module.so; "));
                 modules.concat() + "pid logs/pid; error_log logs/error.log info; "
             }
         };
@@ -369,6 +369,15 @@ pub fn binary() -> PathBuf {
 }
 
 const MODULES: &str = "/usr/lib/nginx/modules";
+/// Its modules, in the order in which OpenResty's filters stand.
+const NGINX_MODULES: [&str; 6] = [
+    "ndk_http",
+    "ngx_http_echo",
+    "ngx_http_set_misc",
+    "ngx_http_lua",
+    "ngx_http_headers_more_filter",
+    "ngx_http_memc",
+];
 
 /// Debian's nginx.
 ///

@@ -37,6 +37,7 @@ fn location(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
         rewrite: Vec::new(),
         proxy_pass: None,
         content: None,
+        handler: None,
         metrics: false,
         locations: Vec::new(),
     };
@@ -97,16 +98,19 @@ fn metrics(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
 pub(super) fn replace_content(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
     let name = node.name.as_str();
     let mut lost = Vec::new();
-    let (proxy_pass, content) = match scope {
+    let (proxy_pass, content, handler) = match scope {
         Scope::Location(it) => {
             if name != "metrics" && std::mem::take(&mut it.metrics) {
                 lost.push("metrics".to_owned());
             }
-            (&mut it.proxy_pass, &mut it.content)
+            (&mut it.proxy_pass, &mut it.content, &mut it.handler)
         }
-        Scope::LocationIf(it) => (&mut it.proxy_pass, &mut it.content),
+        Scope::LocationIf(it) => (&mut it.proxy_pass, &mut it.content, &mut it.handler),
         _ => return,
     };
+    if let Some(handler) = handler.take() {
+        lost.push(handler.directive().to_owned());
+    }
     if name != "proxy_pass" && proxy_pass.take().is_some() {
         lost.push("proxy_pass".to_owned());
     }

@@ -3,6 +3,7 @@
 mod accepted;
 mod client;
 mod core;
+mod echo;
 mod health;
 mod http;
 mod listen;
@@ -11,6 +12,7 @@ mod log;
 mod lua;
 mod lua_socket;
 mod map;
+mod more_headers;
 mod proxy;
 mod proxy_ssl;
 mod rewrite;
@@ -40,6 +42,8 @@ pub fn all() -> impl Iterator<Item = &'static Directive> {
         map::TABLE,
         rollout::TABLE,
         rollout_choice::TABLE,
+        echo::TABLE,
+        more_headers::TABLE,
         log::TABLE,
         lua::TABLE,
         lua_socket::TABLE,

@@ -116,6 +116,7 @@ fn if_block(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
         rewrite: Vec::new(),
         proxy_pass: None,
         content: None,
+        handler: None,
     };
     let mut inner = match scope {
         Scope::Server(_) => Scope::ServerIf(&mut block),

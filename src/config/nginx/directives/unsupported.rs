@@ -5,15 +5,12 @@ use crate::config::nginx::directive::{ANYWHERE, Directive, ROLLOUT, unsupported}
 
 const ACCESS: &str = "decide in access_by_lua_block, or in front of Moongate";
 const CACHE: &str = "answers are not cached";
-const HEADERS: &str = "use add_header, or ngx.header in header_filter_by_lua_block";
-const INPUT: &str = "use ngx.req.set_header in rewrite_by_lua_block";
 const LIMIT: &str = "count in a lua_shared_dict in access_by_lua_block";
 const MAPPED: &str = "use map, or Lua";
 const METHODS: &str = "compare $request_method in \"if\", or decide in access_by_lua_block";
 const OTHER: &str = "only HTTP upstreams are, by proxy_pass";
 const PHASE: &str = "use rewrite_by_lua_block or access_by_lua_block";
 const REALIP: &str = "the client's address is the connection's; read $http_x_forwarded_for";
-const SAY: &str = "use content_by_lua_block { ngx.say(…) }";
 const STATIC: &str = "files are left to an upstream";
 const STATUS: &str = "use \"metrics;\" in a location, or the admin listener's /status";
 const QUIC: &str = "clients come by HTTP/1 and HTTP/2";
@@ -42,7 +39,6 @@ pub(super) const FAMILIES: &[(&str, &str)] = &[
     ("geoip_", MAPPED),
     ("js_", "use Lua"),
     ("vhost_traffic_status", STATUS),
-    ("echo", SAY),
 ];
 
 pub(super) const TABLE: &[Directive] = &[
@@ -129,10 +125,6 @@ pub(super) const TABLE: &[Directive] = &[
     unsupported("satisfy", ACCESS),
     unsupported("proxy_no_cache", CACHE),
     unsupported("proxy_store_access", CACHE),
-    unsupported("more_clear_headers", HEADERS),
-    unsupported("more_set_headers", HEADERS),
-    unsupported("more_clear_input_headers", INPUT),
-    unsupported("more_set_input_headers", INPUT),
     unsupported("ancient_browser", MAPPED),
     unsupported("ancient_browser_value", MAPPED),
     unsupported("geo", MAPPED),
