@@ -93,10 +93,10 @@ async fn answer(serving: &mut Serving<'_>, target: &ProxyTarget) -> Result<Flow>
                 return upstream_response::pass(serving, head, exchange, guard).await;
             }
         };
-        if let Some(flow) = after_failure(&request, &mut round, &peer, &failed) {
-            if !stand_in::after_no_answer(&request, &mut round) {
-                return Ok(flow);
-            }
+        if let Some(flow) = after_failure(&request, &mut round, &peer, &failed)
+            && !stand_in::after_no_answer(&request, &mut round)
+        {
+            return Ok(flow);
         }
     }
 }

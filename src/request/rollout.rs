@@ -12,6 +12,7 @@ use super::evaluate::put;
 use crate::clock;
 use crate::rollout::hash::hash;
 use crate::rollout::layout::STABLE;
+use crate::rollout::status::percent;
 use crate::rollout::{Client, Ending, Evidence, InFlight, Pick, Reason};
 use crate::snapshot::rollout::{Rollout, Variant};
 use crate::vars::Builtin;
@@ -145,8 +146,7 @@ impl Request {
         if builtin == Builtin::RolloutReason {
             return put(Some(picked.pick.reason.as_str().as_bytes()), out);
         }
-        percent_into(out, picked.weight);
-        true
+        put(Some(percent(picked.weight).as_bytes()), out)
     }
 
     /// Charges what follows to the variant that leads to the upstream `name`: the one that a
@@ -304,35 +304,5 @@ impl Request {
             || rollouts.is_empty()
             || rollouts.iter().any(|it| it.labelled(&version).is_some());
         if is_known { version } else { Bytes::from_static(b"other") }
-    }
-}
-
-/// Basis points as `weight` writes them: `5%`, `0.25%`.
-fn percent_into(out: &mut Vec<u8>, points: u16) {
-    crate::http::number::decimal_into(out, u64::from(points / 100));
-    let rest = points % 100;
-    if rest > 0 {
-        let digit = |it: u16| b'0' + u8::try_from(it % 10).unwrap_or(0);
-        out.extend_from_slice(&[b'.', digit(rest / 10)]);
-        if rest % 10 > 0 {
-            out.push(digit(rest));
-        }
-    }
-    out.push(b'%');
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_are_shown_as_they_are_written() {
-        for (points, shown) in
-            [(0, "0%"), (1, "0.01%"), (25, "0.25%"), (50, "0.5%"), (500, "5%"), (10_000, "100%")]
-        {
-            let mut out = Vec::new();
-            percent_into(&mut out, points);
-            assert_eq!(String::from_utf8(out).unwrap(), shown);
-        }
     }
 }

@@ -206,3 +206,63 @@ fn a_signed_cookie_keeps_a_user_and_cannot_be_made_up() {
     assert!(issued(&format!("{}{last}", &pair[..pair.len() - 1])), "a forged one is none");
     assert!(issued("who=alice"));
 }
+
+#[test]
+fn scripts_ask_rollouts() {
+    let (stable, canary) = (Origin::saying("stable"), Origin::saying("canary"));
+    let text = conf("header X-Canary-Version; weight 25%; sticky $arg_user;", "").replace(
+        "location /",
+        "location /ask { content_by_lua_block {\n\
+         local rollout = require 'moongate.rollout'\n\
+         local function show(...) local t = {...}\n\
+         for i = 1, select('#', ...) do t[i] = tostring(t[i]) end\n\
+         ngx.say(table.concat(t, ' ')) end\n\
+         show(rollout.pick('api', 'alice'))\n\
+         show(rollout.pick('api', 'bob'))\n\
+         show(ngx.var.rollout_api, ngx.var.canary_version, ngx.var.rollout_reason)\n\
+         show(rollout.weight('api'), rollout.weight('api', 'stable'), rollout.state('api'))\n\
+         show(rollout.pick('none'))\n\
+         show(rollout.weight('api', 'v9'))\n\
+         show(rollout.set_weight('api', 101))\n\
+         show(rollout.set_weight('api', 1, 'stable'))\n\
+         show(rollout.abort('none'))\n\
+         show(pcall(rollout.pick))\n\
+         show(pcall(rollout.set_weight, 'api'))\n\
+         } }\n\
+         location /set { content_by_lua_block {\n\
+         ngx.say(tostring(require 'moongate.rollout'.set_weight('api', '100%'))) } }\n\
+         location /abort { content_by_lua_block {\n\
+         ngx.say(tostring(require 'moongate.rollout'.abort('api'))) } }\n\
+         location /",
+    );
+    let server = Setup::new(Kind::Moongate)
+        .with("STABLE", format!("127.0.0.1:{}", stable.port))
+        .with("CANARY", format!("127.0.0.1:{}", canary.port))
+        .start(&text);
+    let answer = get(server.port(), "/ask").text();
+    let lines: Vec<_> = answer.lines().collect();
+    let (first, second) = (lines[0], lines[1]);
+    assert!(["v2 backend_v2 weight", "stable backend_v1 weight"].contains(&first), "{first}");
+    assert_eq!(first, second, "a rollout decides once a request");
+    let words: Vec<_> = first.split(' ').collect();
+    assert_eq!(lines[2], format!("{} {} weight", words[1], words[0]));
+    assert_eq!(lines[3], "25 75 steady");
+    assert_eq!(
+        lines[4..],
+        [
+            "nil no rollout \"none\"",
+            "nil no version \"v9\" in rollout \"api\"",
+            "nil a weight is 0 to 100 percent",
+            "nil stable has what is left",
+            "nil no rollout \"none\"",
+            "false bad argument #1 to '?' (string expected, got no value)",
+            "false bad argument #2 to '?' (number or string expected, got no value)",
+        ]
+    );
+    assert_eq!(get(server.port(), "/set").text(), "true\n");
+    settles("all of it is the canary's", "canary".into(), || get(server.port(), "/?user=x").text());
+    assert_eq!(get(server.port(), "/abort").text(), "true\n");
+    settles("stable has it", "stable".into(), || get(server.port(), "/?user=x").text());
+    let answer = asking(&server, "X-Canary-Version: v2\r\n");
+    assert_eq!(answer.text(), "stable", "whoever asks");
+}

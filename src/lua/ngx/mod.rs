@@ -24,6 +24,7 @@ pub mod req_body;
 pub mod req_header;
 pub mod req_uri;
 pub mod resp_header;
+pub mod rollout;
 pub mod semaphore;
 pub mod shared;
 pub mod sleep;
@@ -67,6 +68,7 @@ pub const LIBRARIES: &[Library] = &[
     req_uri::REQ,
     resp_header::NATIVE,
     resp_header::RESP,
+    rollout::NATIVE,
     semaphore::NATIVE,
     shared::METHODS,
     sleep::NGX,

@@ -41,6 +41,7 @@ local function module(name, fields)
     end
 end
 
+module("moongate.rollout", native.rollout)
 module("ngx.balancer", native.balancer)
 module("ngx.req", { add_header = native.add_request_header })
 module("ngx.resp", { add_header = native.header.add })
