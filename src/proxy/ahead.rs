@@ -16,7 +16,7 @@ use crate::upstream::ActiveGuard;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -25,7 +25,7 @@ pub(super) struct Ahead {
     request: Rc<Request>,
     pool: Rc<Pool>,
     /// The exchange and the guard of its peer, until the body was read to its end.
-    exchange: Option<(Exchange, ActiveGuard)>,
+    exchange: Option<(Box<Exchange>, ActiveGuard)>,
     /// Pieces that were read, the first one apart: mostly there is no other. And their bytes.
     first: Option<Bytes>,
     chunks: VecDeque<Bytes>,
@@ -52,7 +52,7 @@ impl Ahead {
     /// Reads the body of `exchange`, by `limit` bytes ahead at most.
     pub fn new(
         serving: &Serving<'_>,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         guard: ActiveGuard,
         limit: usize,
     ) -> Self {
@@ -100,7 +100,10 @@ impl Ahead {
         if let Some(read) = at_once.await {
             return Ok(self.took(read));
         }
-        self.read_during(serving.client.flush_socket()).await?;
+        {
+            let flushed = pin!(serving.client.flush_socket());
+            self.read_during(flushed).await?;
+        }
         if self.first.is_some() || self.broken.is_some() {
             return Ok(self.broken.take().map_or(Next::Read, Next::Broken));
         }
@@ -137,8 +140,10 @@ impl Ahead {
     ///
     /// # Errors
     /// Those of `writing`.
-    pub async fn read_during(&mut self, writing: impl Future<Output = Result<()>>) -> Result<()> {
-        let mut writing = pin!(writing);
+    pub async fn read_during(
+        &mut self,
+        mut writing: Pin<&mut impl Future<Output = Result<()>>>,
+    ) -> Result<()> {
         poll_fn(|cx| match writing.as_mut().poll(cx) {
             Poll::Ready(written) => Poll::Ready(written),
             Poll::Pending => {

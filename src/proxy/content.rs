@@ -18,7 +18,7 @@ pub(super) async fn run(serving: &mut Serving<'_>) -> Result<Flow> {
         Content::Proxy(target) => retry::proxy(serving, &target).await,
         Content::Echo(steps) => echo::serve(serving, &steps).await,
         Content::Metrics => report_metrics(serving),
-        Content::Files => files::serve(serving).await,
+        Content::Files => Box::pin(files::serve(serving)).await,
     }
 }
 

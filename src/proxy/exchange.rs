@@ -29,7 +29,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// How long steps may take: the location's, or what a balancer script said.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timeouts {
     pub connect: Duration,
     pub send: Duration,
@@ -71,7 +71,8 @@ const CLOSED: &str = "upstream prematurely closed connection";
 /// Answers before the answer (1xx) that a peer may send.
 const MOST_INTERIM: u32 = 10_000;
 
-/// A request to a peer and the response to it.
+/// A request to a peer and the response to it. It lives as long as its connection: kept alive, it
+/// waits for the next request.
 #[derive(Debug)]
 pub(super) struct Exchange {
     connection: Connection,
@@ -97,13 +98,30 @@ pub(super) struct Exchange {
 
 /// A connection to a peer, ready for a request.
 #[derive(Debug)]
-pub(super) struct Line {
-    connection: Connection,
-    history: History,
-    reused: bool,
-}
+pub(super) struct Line(Box<Exchange>);
 
 impl Line {
+    /// A connection that has served no request yet.
+    pub fn new(connection: Connection, history: History) -> Self {
+        Self(Box::new(Exchange {
+            connection,
+            history,
+            group: 0,
+            keepalive: Keepalive::default(),
+            sending: Sending::default(),
+            timeouts: Timeouts::default(),
+            reused: false,
+            received: 0,
+            heads: 0,
+            reader: HeadReader::default(),
+            interim: 0,
+            framing: Framing::Nothing,
+            was_chunked: false,
+            keeps: false,
+            switches: false,
+        }))
+    }
+
     /// A kept connection to `peer`, if there is one.
     pub fn kept(
         pool: &Pool,
@@ -111,8 +129,7 @@ impl Line {
         peer: &Peer,
         secured: Option<&Secured>,
     ) -> Option<Self> {
-        let (connection, history) = pool.take(group.id(), &peer.address, secured)?;
-        Some(Self { connection, history, reused: true })
+        pool.take(group.id(), &peer.address, secured)
     }
 
     /// A new connection to `peer`.
@@ -128,7 +145,7 @@ impl Line {
         match Transport::connect(peer, timeouts, secured).await {
             Ok(transport) => {
                 let history = History::new(peer.address.clone(), secured);
-                Ok(Self { connection: Connection::new(transport), history, reused: false })
+                Ok(Self::new(Connection::new(transport), history))
             }
             Err(Unreachable::Connect(error)) => {
                 Err(failed(fault_of(&error), describe("connect()", &error, CONNECTING)))
@@ -141,30 +158,29 @@ impl Line {
             }
         }
     }
+
+    /// Begins to send a request.
+    pub fn send(self, group: &Group, sending: Sending, timeouts: Timeouts) -> Box<Exchange> {
+        let mut exchange = self.0;
+        exchange.group = group.id();
+        exchange.keepalive = group.keepalive;
+        exchange.sending = sending;
+        exchange.timeouts = timeouts;
+        exchange
+    }
+
+    /// What is known of the connection.
+    pub fn history(&mut self) -> &mut History {
+        &mut self.0.history
+    }
+
+    /// Whether there is nothing to read from it: neither its end nor bytes that nobody asked for.
+    pub fn stands(&mut self) -> bool {
+        self.0.connection.stands()
+    }
 }
 
 impl Exchange {
-    /// Begins to send a request over `line`.
-    pub fn new(line: Line, group: &Group, sending: Sending, timeouts: Timeouts) -> Self {
-        Self {
-            connection: line.connection,
-            history: line.history,
-            group: group.id(),
-            keepalive: group.keepalive,
-            sending,
-            timeouts,
-            reused: line.reused,
-            received: 0,
-            heads: 0,
-            reader: HeadReader::default(),
-            interim: 0,
-            framing: Framing::Nothing,
-            was_chunked: false,
-            keeps: false,
-            switches: false,
-        }
-    }
-
     /// What is known of the request that is being sent.
     pub fn sending(&mut self) -> &mut Sending {
         &mut self.sending
@@ -270,11 +286,16 @@ impl Exchange {
     }
 
     /// Gives the connection to the pool where it may serve on.
-    fn keep(self, pool: &Rc<Pool>) {
-        let mut connection = self.connection;
-        connection.rest();
-        pool.put(self.group, connection, self.history, &self.keepalive);
-        pool.give_buffer(self.sending.into_buffer());
+    fn keep(mut self: Box<Self>, pool: &Rc<Pool>) {
+        pool.give_buffer(std::mem::take(&mut self.sending).into_buffer());
+        self.connection.rest();
+        self.reused = true;
+        (self.received, self.heads, self.interim) = (0, 0, 0);
+        self.reader = HeadReader::default();
+        self.framing = Framing::Nothing;
+        (self.was_chunked, self.keeps, self.switches) = (false, false, false);
+        let (group, keepalive) = (self.group, self.keepalive);
+        pool.put(group, Line(self), &keepalive);
     }
 }
 

@@ -50,17 +50,9 @@ impl Http1 {
             if wire.head_begins().await.is_err() {
                 return;
             }
-            // Whatever was served while the connection was idle: a request has one generation.
-            let generation = self.generation();
-            let heads = self.heads(&generation, &wire);
-            let mut parser = Parser::new(policy(heads));
-            let fault = match wire.head(&mut parser).await {
-                Ok(()) => None,
-                Err(HeadEnd::Refused(fault)) => Some(fault),
-                Err(HeadEnd::TimedOut) => Some(Fault::TimedOut),
-                Err(HeadEnd::Left | HeadEnd::Closed) => Some(Fault::Left),
-            };
-            match self.request(&mut wire, generation, parser.into_head(), fault).await {
+            // In memory of its own, which the next request of any connection gets, still warm: what
+            // a connection holds while it is idle, and touches anew when it wakes, stays small.
+            match Box::pin(self.request(&mut wire)).await {
                 Next::Request(keepalive_timeout_ms) => wire.rest(keepalive_timeout_ms),
                 Next::Close(lingering, may_send) => {
                     return close(&mut wire, lingering, may_send).await;
@@ -81,32 +73,28 @@ impl Http1 {
         snapshot.server(listener.map_or(0, |it| it.names.default)).conf.heads
     }
 
-    async fn request(
-        &self,
-        wire: &mut Wire,
-        generation: Rc<Generation>,
-        mut head: RequestHead,
-        fault: Option<Fault>,
-    ) -> Next {
-        let connection = Rc::clone(wire.connection());
-        connection.requests.set(connection.requests.get() + 1);
-        if head.line.is_empty() {
-            head.take_part(wire.unused());
-        }
-        let raw = wire.take(head.end.max(head.line.range().end));
-        wire.begin(if fault.is_none() { Framing::of(&head) } else { Framing::Over });
-        let snapshot = &generation.snapshot;
-        let admitted = admission::admit_h1(&head, &raw, fault, snapshot, connection);
-        drop(raw);
+    async fn request(&self, wire: &mut Wire) -> Next {
+        // Whatever was served while the connection was idle: a request has one generation.
+        let generation = self.generation();
+        let (admitted, keeps, fault) = {
+            let mut parser = Parser::new(policy(self.heads(&generation, wire)));
+            let fault = match wire.head(&mut parser).await {
+                Ok(()) => None,
+                Err(HeadEnd::Refused(fault)) => Some(fault),
+                Err(HeadEnd::TimedOut) => Some(Fault::TimedOut),
+                Err(HeadEnd::Left | HeadEnd::Closed) => Some(Fault::Left),
+            };
+            let mut head = parser.into_head();
+            (admit(wire, &generation, &mut head, fault), keeps(&head), fault)
+        };
         let request = Rc::clone(&admitted.request);
-        let refusal = admitted.refusal;
+        let is_refused = admitted.refusal.is_some();
         let next = if let Some(fault) = fault.filter(|it| it.is_end()) {
             request.response.borrow_mut().status = fault.status();
             Next::Cut
         } else {
-            let keeps = refusal.is_none() && keeps(&head);
-            match self.answer(wire, &generation, admitted, keeps).await {
-                Ok(()) => settle(wire, &request, refusal.is_some()).await,
+            match self.answer(wire, &generation, admitted, keeps && !is_refused).await {
+                Ok(()) => settle(wire, &request, is_refused).await,
                 Err(_) => Next::Cut,
             }
         };
@@ -139,6 +127,23 @@ impl Http1 {
             None => after_panic(wire, &request).await,
         }
     }
+}
+
+/// Makes a request of a head that was read as far as it goes, and takes it from what was read.
+fn admit(
+    wire: &mut Wire,
+    generation: &Generation,
+    head: &mut RequestHead,
+    fault: Option<Fault>,
+) -> Admitted {
+    let connection = Rc::clone(wire.connection());
+    connection.requests.set(connection.requests.get() + 1);
+    if head.line.is_empty() {
+        head.take_part(wire.unused());
+    }
+    let raw = wire.take(head.end.max(head.line.range().end));
+    wire.begin(if fault.is_none() { Framing::of(head) } else { Framing::Over });
+    admission::admit_h1(head, &raw, fault, &generation.snapshot, connection)
 }
 
 /// Behind a response: what is left of the request's body is thrown away, as nginx does it, and the

@@ -102,9 +102,10 @@ impl Serving<'_> {
                 Flow::Status(status) => error_page::answer(self, status)?,
                 Flow::Text(status, text) => redirect::text(self, status, text)?,
                 Flow::Redirect(status, location) => redirect::to(self, status, location)?,
-                Flow::Relocate => self.relocate().await?,
-                Flow::Internal(uri, args) => self.internal(uri, args).await?,
-                Flow::Named(name) => self.named(&name).await?,
+                // Rare, and as large as all phases: each in a future of its own.
+                Flow::Relocate => Box::pin(self.relocate()).await?,
+                Flow::Internal(uri, args) => Box::pin(self.internal(uri, args)).await?,
+                Flow::Named(name) => Box::pin(self.named(&name)).await?,
             };
         }
         self.finish().await

@@ -13,7 +13,7 @@ use crate::upstream::balance::{NoPeer, Tried};
 use crate::upstream::{Group, Peer, PeerAddr};
 use crate::vars::Template;
 use bytes::Bytes;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,19 +42,28 @@ pub(super) struct Target {
 
 /// The URLs of upstreams that `proxy_pass`es of one generation have come to: a script picks among
 /// a few, time and again.
-#[derive(Debug, Default)]
-pub(super) struct Targets(RefCell<foldhash::HashMap<Bytes, Rc<Target>>>);
+#[derive(Default)]
+pub(super) struct Targets {
+    known: RefCell<foldhash::HashMap<Bytes, Rc<Target>>>,
+    /// Where the URL of a request is written, to be looked up.
+    url: Cell<Vec<u8>>,
+}
 
 /// URLs remembered; they differ in the letter case of an upstream's name at most.
 const MOST_TARGETS: usize = 256;
 
 impl Targets {
-    fn find(&self, url: &Bytes) -> Option<Rc<Target>> {
-        self.0.borrow().get(url).cloned()
+    fn find(&self, request: &Request, url: &Template) -> Option<Rc<Target>> {
+        let mut text = self.url.take();
+        text.clear();
+        url.append(request, &mut text);
+        let found = self.known.borrow().get(&text[..]).cloned();
+        self.url.set(text);
+        found
     }
 
     fn remember(&self, url: Bytes, target: Target) {
-        let mut known = self.0.borrow_mut();
+        let mut known = self.known.borrow_mut();
         if known.len() < MOST_TARGETS {
             known.insert(url, Rc::new(target));
         }
@@ -140,14 +149,18 @@ impl Destination {
 
     async fn by_variable(serving: &Serving<'_>, url: &Template) -> Result<Self, u16> {
         let request = &serving.request;
-        let value = url.value(&**request);
-        if let Some(target) = serving.generation.targets.find(&value) {
+        if let Some(target) = serving.generation.targets.find(request, url) {
             *request.proxy_host.borrow_mut() = target.proxy_host.clone();
             let known = Self::known(&request.snapshot, request, &target.upstream, UriPart::Same);
             if let Some(known) = known {
                 return Ok(Self { secured: secured(request, target.is_tls), ..known });
             }
         }
+        Box::pin(Self::by_url(serving, url.value(&**request))).await
+    }
+
+    async fn by_url(serving: &Serving<'_>, value: Bytes) -> Result<Self, u16> {
+        let request = &serving.request;
         let text = String::from_utf8_lossy(&value);
         let parts = split_url(&text).map_err(|_| {
             request.log(Level::Error, format_args!("invalid URL prefix in \"{text}\""));

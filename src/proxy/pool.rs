@@ -1,10 +1,10 @@
 //! Idle connections to upstreams: one pool a worker, as each `upstream` block's `keepalive*` says.
 
-use super::exchange::{Connection, Secured};
+use super::exchange::{Line, Secured};
 use crate::clock::{self, Tick};
 use crate::upstream::{Keepalive, PeerAddr};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -43,15 +43,14 @@ impl History {
 }
 
 struct Idle {
-    connection: Connection,
-    history: History,
+    line: Line,
     until: Tick,
 }
 
 /// The idle connections of one worker by their group's number, the one used last at the end.
 #[derive(Default)]
 pub(super) struct Pool {
-    idle: RefCell<HashMap<u64, Vec<Idle>, BuildHasherDefault<Spread>>>,
+    idle: RefCell<HashMap<u64, VecDeque<Idle>, BuildHasherDefault<Spread>>>,
     sweeping: Cell<bool>,
     /// A buffer that a request was written into, for the next one.
     buffer: Cell<Vec<u8>>,
@@ -62,32 +61,22 @@ const LARGEST_BUFFER: usize = 16 << 10;
 
 impl Pool {
     /// An idle connection to `peer` that still stands, the one used last first.
-    pub fn take(
-        &self,
-        group: u64,
-        peer: &PeerAddr,
-        secured: Option<&Secured>,
-    ) -> Option<(Connection, History)> {
+    pub fn take(&self, group: u64, peer: &PeerAddr, secured: Option<&Secured>) -> Option<Line> {
         let mut pools = self.idle.borrow_mut();
         let idle = pools.get_mut(&group)?;
-        while let Some(index) = idle.iter().rposition(|it| it.history.fits(peer, secured)) {
-            let mut found = idle.remove(index);
-            if found.until > clock::monotonic() && found.connection.stands() {
-                return Some((found.connection, found.history));
+        loop {
+            let index = idle.iter_mut().rposition(|it| it.line.history().fits(peer, secured))?;
+            let mut found = idle.remove(index)?;
+            if found.until > clock::monotonic() && found.line.stands() {
+                return Some(found.line);
             }
         }
-        None
     }
 
     /// Keeps a connection whose response was read to its end, if the upstream keeps any and the
     /// connection is neither too old nor used up; the one unused for the longest time gives way.
-    pub fn put(
-        self: &Rc<Self>,
-        group: u64,
-        connection: Connection,
-        mut history: History,
-        keep: &Keepalive,
-    ) {
+    pub fn put(self: &Rc<Self>, group: u64, mut line: Line, keep: &Keepalive) {
+        let history = line.history();
         history.requests += 1;
         if keep.connections == 0 || history.requests >= keep.requests {
             return;
@@ -99,9 +88,9 @@ impl Pool {
         let mut pools = self.idle.borrow_mut();
         let idle = pools.entry(group).or_default();
         if idle.len() >= keep.connections {
-            idle.remove(0);
+            idle.pop_front();
         }
-        idle.push(Idle { connection, history, until: now.plus_ms(keep.timeout_ms) });
+        idle.push_back(Idle { line, until: now.plus_ms(keep.timeout_ms) });
         drop(pools);
         if !self.sweeping.replace(true) {
             tokio::task::spawn_local(sweep(Rc::downgrade(self)));
@@ -124,13 +113,13 @@ impl Pool {
 
     /// Connections that are kept.
     pub fn len(&self) -> usize {
-        self.idle.borrow().values().map(Vec::len).sum()
+        self.idle.borrow().values().map(VecDeque::len).sum()
     }
 
     fn drop_dead(&self) {
         let now = clock::monotonic();
         self.idle.borrow_mut().retain(|_, idle| {
-            idle.retain_mut(|it| it.until > now && it.connection.stands());
+            idle.retain_mut(|it| it.until > now && it.line.stands());
             !idle.is_empty()
         });
     }
@@ -173,7 +162,7 @@ impl Hasher for Spread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::exchange::Transport;
+    use crate::proxy::exchange::{Connection, Transport};
     use tokio::io::AsyncWriteExt;
     use tokio::net::UnixStream;
 
@@ -192,7 +181,7 @@ mod tests {
 
     fn put_stream(pool: &Rc<Pool>, port: u16, keep: &Keepalive, ours: UnixStream) {
         let connection = Connection::new(Transport::Unix(ours));
-        pool.put(7, connection, History::new(peer(port), None), keep);
+        pool.put(7, Line::new(connection, History::new(peer(port), None)), keep);
     }
 
     /// Runs `body` where a worker's tasks can be spawned.
@@ -240,10 +229,10 @@ mod tests {
             let _end = put(&pool, 1, &none);
             assert_eq!(pool.len(), 0);
             let _end = put(&pool, 1, &KEEP);
-            let (stream, history) = pool.take(7, &peer(1), None).expect("it is kept");
-            pool.put(7, stream, history, &KEEP);
-            let (stream, history) = pool.take(7, &peer(1), None).expect("twice is allowed");
-            pool.put(7, stream, history, &KEEP);
+            let line = pool.take(7, &peer(1), None).expect("it is kept");
+            pool.put(7, line, &KEEP);
+            let line = pool.take(7, &peer(1), None).expect("twice is allowed");
+            pool.put(7, line, &KEEP);
             assert_eq!(pool.len(), 0, "three requests are the limit");
             let _end = put(&pool, 1, &KEEP);
             clock::testing::advance_ms(60_000);

@@ -102,10 +102,9 @@ async fn answer(serving: &mut Serving<'_>, target: &ProxyTarget) -> Result<Flow>
 }
 
 /// How a try at a peer ended.
-#[expect(clippy::large_enum_variant, reason = "it is moved twice a request, a box is dearer")]
 enum Tried {
     /// With the head of a response.
-    Answered(ReceivedHead, Exchange),
+    Answered(ReceivedHead, Box<Exchange>),
     /// Without one.
     Failed(Failed),
     /// The request is over.
@@ -119,7 +118,13 @@ enum Tried {
 async fn attempt(serving: &mut Serving<'_>, round: &mut Round, peer: &Arc<Peer>) -> Result<Tried> {
     let Destination { group, secured, .. } = &round.destination;
     let kept = Line::kept(&serving.worker.pool, group, peer, secured.as_ref());
-    let Some(line) = kept else { return attempt_fresh(serving, round, peer).await };
+    let line = match kept {
+        Some(line) => line,
+        None => match Box::pin(connect(serving, round, peer)).await {
+            Ok(line) => line,
+            Err(tried) => return tried,
+        },
+    };
     let failed = match exchange(serving, round, line).await? {
         Tried::Failed(failed) if failed.stale => failed,
         tried => return Ok(tried),
@@ -134,14 +139,18 @@ async fn attempt(serving: &mut Serving<'_>, round: &mut Round, peer: &Arc<Peer>)
     count_retry(round);
     let again = Attempt::new(peer.address_text.clone(), clock::monotonic(), false);
     request.attempts.borrow_mut().0.push(again);
-    attempt_fresh(serving, round, peer).await
+    match Box::pin(connect(serving, round, peer)).await {
+        Ok(line) => Box::pin(exchange(serving, round, line)).await,
+        Err(tried) => tried,
+    }
 }
 
-async fn attempt_fresh(
+/// A new connection to `peer`, or how the try ended.
+async fn connect(
     serving: &mut Serving<'_>,
-    round: &mut Round,
-    peer: &Arc<Peer>,
-) -> Result<Tried> {
+    round: &Round,
+    peer: &Peer,
+) -> std::result::Result<Line, Result<Tried>> {
     let connected = {
         let mut connect =
             pin!(Line::fresh(peer, round.timeouts, round.destination.secured.as_ref()));
@@ -153,9 +162,9 @@ async fn attempt_fresh(
         .await
     };
     match connected {
-        None => gone(&serving.request, true).map(Tried::Ended),
-        Some(Err(failed)) => Ok(Tried::Failed(failed)),
-        Some(Ok(line)) => exchange(serving, round, line).await,
+        None => Err(gone(&serving.request, true).map(Tried::Ended)),
+        Some(Err(failed)) => Err(Ok(Tried::Failed(failed))),
+        Some(Ok(line)) => Ok(line),
     }
 }
 
@@ -178,12 +187,11 @@ async fn exchange(serving: &mut Serving<'_>, round: &mut Round, line: Line) -> R
             return Ok(Tried::Ended(Flow::Status(500)));
         }
     };
-    let group = round.destination.group.clone();
     let mut sending = Sending::new(head, rest);
     if let Some(begun) = &round.begun {
         sending.push(Some(begun));
     }
-    let mut exchange = Exchange::new(line, &group, sending, round.timeouts);
+    let mut exchange = line.send(&round.destination.group, sending, round.timeouts);
     if written.upgrades && may_switch(serving) && !streams {
         exchange.allow_switch();
     }
@@ -227,7 +235,7 @@ async fn body_of(request: &Request, streams: bool) -> std::io::Result<Rest> {
         Body::File(file) => (file.path.clone(), file.length),
         _ => return Ok(Rest::Nothing),
     };
-    Ok(Rest::File(tokio::fs::File::open(path).await?, length))
+    Ok(Rest::File(Box::new(tokio::fs::File::open(path).await?), length))
 }
 
 /// Reads the client's body, unless it is passed on as it comes: then gives what there is of it. Or

@@ -1,4 +1,6 @@
 //! The client's side of a request, behind one seam: HTTP/1 by our own code, HTTP/2 by pingora's.
+//!
+//! pingora's futures are boxed: they are large, and would be a part of each request's.
 
 use super::body::{self, Reader};
 use super::error::{Error, Result};
@@ -121,7 +123,9 @@ impl<'a> Client<'a> {
                 head::write(request, *keeps, wire.end());
                 *head_length = (wire.end().len() - before) as u64;
             }
-            Side::Pingora(session) => pingora_client::write_head(session, request).await?,
+            Side::Pingora(session) => {
+                Box::pin(pingora_client::write_head(session, request)).await?;
+            }
             Side::Captured(_) => return Ok(()),
         }
         let response = request.response.borrow();
@@ -149,7 +153,7 @@ impl<'a> Client<'a> {
                 request.body_bytes_sent.set(request.body_bytes_sent.get() + count);
                 request.bytes_sent.set(request.bytes_sent.get() + count);
                 self.is_ended = last;
-                pingora_client::write_chunk(session, chunk, last).await
+                Box::pin(pingora_client::write_chunk(session, chunk, last)).await
             }
             Side::Captured(kept) => kept.push(&chunk, request),
         }
@@ -166,7 +170,7 @@ impl<'a> Client<'a> {
             }
             Side::Pingora(_) if self.is_ended => {}
             Side::Pingora(session) => {
-                pingora_client::write_chunk(session, Bytes::new(), true).await?;
+                Box::pin(pingora_client::write_chunk(session, Bytes::new(), true)).await?;
             }
             Side::Captured(_) => {}
         }
@@ -190,7 +194,7 @@ impl<'a> Client<'a> {
                 flushed.inspect_err(|error| body::note_write_fault(request, error))?;
                 Ok(())
             }
-            Side::Pingora(session) => pingora_client::flush(session).await,
+            Side::Pingora(session) => Box::pin(pingora_client::flush(session)).await,
             Side::Captured(_) => Ok(()),
         }
     }
@@ -231,7 +235,7 @@ impl<'a> Client<'a> {
     pub async fn gone(&mut self) {
         match &mut self.side {
             Side::H1 { wire, .. } => poll_fn(|cx| wire.poll_gone(cx)).await,
-            Side::Pingora(session) => pingora_client::gone(session).await,
+            Side::Pingora(session) => Box::pin(pingora_client::gone(session)).await,
             Side::Captured(_) => std::future::pending().await,
         }
     }

@@ -38,7 +38,7 @@ struct Relay {
 ///
 /// # Errors
 /// The client's connection is gone before the head is sent.
-pub(super) async fn run(serving: &mut Serving<'_>, mut exchange: Exchange) -> Result<Flow> {
+pub(super) async fn run(serving: &mut Serving<'_>, mut exchange: Box<Exchange>) -> Result<Flow> {
     let request = serving.request.clone();
     serving.client.flush_output(&request).await?;
     serving.client.flush_socket().await?;

@@ -16,6 +16,7 @@ use crate::rollout::Ending;
 use crate::snapshot::conf::ProxyConf;
 use crate::upstream::ActiveGuard;
 use bytes::Bytes;
+use std::pin::pin;
 
 /// Fields that `X-Accel-Redirect` carries over to what answers in its place.
 const ACCEL_KEPT: [&[u8]; 6] = [
@@ -34,7 +35,7 @@ const ACCEL_KEPT: [&[u8]; 6] = [
 pub(super) async fn pass(
     serving: &mut Serving<'_>,
     head: ReceivedHead,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     guard: ActiveGuard,
 ) -> Result<Flow> {
     let request = serving.request.clone();
@@ -68,7 +69,8 @@ pub(super) async fn pass(
     if status == 101 {
         // What goes on in a tunnel, and for how long, is not the variant's doing.
         request.end_charge();
-        return tunnel::run(serving, exchange).await;
+        // What is rare, and large, takes no room in every request's future.
+        return Box::pin(tunnel::run(serving, exchange)).await;
     }
     let limit = if buffering { proxy.buffers_bytes } else { 0 };
     let ahead = Ahead::new(serving, exchange, guard, limit);
@@ -196,7 +198,9 @@ async fn stream(serving: &mut Serving<'_>, mut ahead: Ahead) -> Result<Flow> {
         let Some(chunk) = ahead.pop() else {
             match ahead.next(serving).await? {
                 Next::Read => continue,
-                Next::Broken(broken) => return broke_off(serving, &request, &broken).await,
+                Next::Broken(broken) => {
+                    return Box::pin(broke_off(serving, &request, &broken)).await;
+                }
                 Next::ClientGone => return gone(&request, false),
                 Next::Refused => return cut("the client's body broke off"),
             }
@@ -205,7 +209,7 @@ async fn stream(serving: &mut Serving<'_>, mut ahead: Ahead) -> Result<Flow> {
         if filters::body(&vm, &request, chunk, last).is_err() || last {
             return Ok(Flow::Done);
         }
-        let flush = serving.client.flush_output(&request);
+        let flush = pin!(serving.client.flush_output(&request));
         ahead.read_during(flush).await?;
     }
     // An error was logged, and is the response's end.

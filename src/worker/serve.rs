@@ -14,7 +14,8 @@ pub(super) async fn serve(transport: Transport, wait: Rc<HeadWait>, open: Open) 
     let settings = open.listener().settings();
     let Some(opened) = downstream::open(transport, &wait, &settings.wanted).await else { return };
     if opened.http2 {
-        http2(opened.transport, wait, open, settings.http2).await;
+        // As large as it is, it would make room for itself in each connection of HTTP/1.
+        Box::pin(http2(opened.transport, wait, open, settings.http2)).await;
     } else {
         let listener = open.listener();
         let wire = Wire::new(opened.transport, wait);

@@ -181,7 +181,7 @@ impl Exchange {
     }
 
     /// The response was read to its end: keeps the connection where that is possible.
-    pub fn finish(self, pool: &Rc<Pool>) {
+    pub fn finish(self: Box<Self>, pool: &Rc<Pool>) {
         // A peer that was not sent the whole request would take the next one for the rest of it;
         // bytes behind a response would be taken for the next one's.
         let is_clean = self.sending.is_whole() && self.connection.input.is_empty();

@@ -16,7 +16,7 @@ const SMALL: usize = 4 << 10;
 const CHUNK: usize = 64 << 10;
 
 /// A request that is being sent.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::proxy) struct Sending {
     /// Bytes to send first, of which `at` are sent: the head, or a piece of the body.
     out: Vec<u8>,
@@ -28,14 +28,15 @@ pub(in crate::proxy) struct Sending {
 }
 
 /// What follows the bytes at hand.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::proxy) enum Rest {
     /// Nothing.
+    #[default]
     Nothing,
     /// These bytes.
     Memory(Bytes),
     /// So many bytes of a file.
-    File(File, u64),
+    File(Box<File>, u64),
     /// What the client is still to send: so many bytes, or where that is not known, a body in
     /// chunks of our own.
     Client(Option<u64>),
