@@ -1,5 +1,7 @@
 //! The command line: nginx's letters, and a few commands of our own.
 
+mod rollout;
+
 use crate::app;
 use crate::app::{Check, Failed};
 use crate::config;
@@ -65,6 +67,8 @@ enum Command {
     Directives,
     /// Print the reference of metrics as a Markdown table
     Metrics,
+    /// Show rollouts, and move them
+    Rollout(rollout::Rollout),
 }
 
 /// Does what the arguments say.
@@ -94,6 +98,7 @@ fn run(cli: Cli) -> Result<(), Failed> {
             print!("{}", metrics::catalog::reference());
             return Ok(());
         }
+        Some(Command::Rollout(it)) => return rollout::run(it),
         None => {}
     }
     // As nginx has it, on stderr.

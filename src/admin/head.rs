@@ -14,6 +14,10 @@ pub(super) struct Head {
     pub method: String,
     /// The target without its query.
     pub path: String,
+    /// The query, without its question mark.
+    pub query: String,
+    /// A browser sent it for a page: there is an `Origin`.
+    pub has_origin: bool,
     /// `Host`, if there was one.
     pub host: Option<String>,
     /// `X-Canary-Version`, which `/healthz` gives back.
@@ -38,7 +42,10 @@ impl Head {
             Err(_) => return Err(Malformed),
         }
         let target = request.path.ok_or(Malformed)?;
-        let path = target.split(['?', '#']).next().unwrap_or_default().to_owned();
+        let target = target.split('#').next().unwrap_or_default();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let (path, query) = (path.to_owned(), query.to_owned());
+        let has_origin = all(request.headers, "origin").next().is_some();
         let mut hosts = all(request.headers, "host");
         let host = match (hosts.next(), hosts.next()) {
             (_, Some(_)) => return Err(Malformed),
@@ -48,7 +55,7 @@ impl Head {
         };
         let canary_version = all(request.headers, "x-canary-version").next().map(<[u8]>::to_vec);
         let method = request.method.ok_or(Malformed)?.to_owned();
-        Ok(Some(Self { method, path, host, canary_version }))
+        Ok(Some(Self { method, path, query, has_origin, host, canary_version }))
     }
 
     /// Whether `Host` names this listener, `bound`, and not a name that somebody let point here:
@@ -95,6 +102,8 @@ mod tests {
         let expected = Head {
             method: "GET".into(),
             path: "/status".into(),
+            query: "x=1".into(),
+            has_origin: false,
             host: Some("a".into()),
             canary_version: Some(b"v2".to_vec()),
         };

@@ -148,7 +148,8 @@ async fn converse(mut client: TcpStream, handle: &Handle) -> io::Result<()> {
     let (response, with_body) = loop {
         match Head::parse(&bytes) {
             Ok(Some(head)) => {
-                break (routes::answer(handle, &head, bound), head.method != "HEAD");
+                let from = client.peer_addr()?;
+                break (routes::answer(handle, &head, bound, from).await, head.method != "HEAD");
             }
             Err(Malformed) => break (plain("400 Bad Request", String::new()), true),
             Ok(None) if bytes.len() >= MAX_HEAD_BYTES => {

@@ -1,7 +1,9 @@
 //! What the admin listener answers.
 
 use super::head::Head;
+use super::rollouts;
 use crate::control::Handle;
+use serde::Serialize;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
@@ -36,19 +38,45 @@ const ROUTES: &[Route] = &[
 ];
 
 /// The answer to `head`, which came to the listener at `bound`.
-pub(super) fn answer(handle: &Handle, head: &Head, bound: SocketAddr) -> Response {
+///
+/// `from` is who asks.
+pub(super) async fn answer(
+    handle: &Handle,
+    head: &Head,
+    bound: SocketAddr,
+    from: SocketAddr,
+) -> Response {
     if !head.is_for(bound) {
         let body = "this listener answers to localhost and its own address only\n";
         return plain("403 Forbidden", body.to_owned());
+    }
+    if let Some(rest) = rollouts::within(&head.path) {
+        return rollouts::answer(handle.rollouts(), head, rest, from).await;
     }
     let Some(route) = ROUTES.iter().find(|it| it.path == head.path) else {
         return plain("404 Not Found", index());
     };
     if head.method != "GET" && head.method != "HEAD" {
-        let refused = plain("405 Method Not Allowed", "GET or HEAD\n".to_owned());
-        return Response { field: Some(b"Allow: GET, HEAD\r\n".to_vec()), ..refused };
+        return only("GET, HEAD");
     }
     (route.answer)(handle, head)
+}
+
+/// Other methods are refused.
+pub(super) fn only(methods: &str) -> Response {
+    let refused = plain("405 Method Not Allowed", format!("{methods}\n"));
+    Response { field: Some(format!("Allow: {methods}\r\n").into_bytes()), ..refused }
+}
+
+/// `content` as JSON.
+pub(super) fn json<T: Serialize>(status: &'static str, content: &T) -> Response {
+    match serde_json::to_string_pretty(content) {
+        Ok(mut body) => {
+            body.push('\n');
+            Response { status, content_type: JSON, field: None, body }
+        }
+        Err(error) => plain("500 Internal Server Error", format!("{error}\n")),
+    }
 }
 
 /// A plain text.
@@ -57,7 +85,8 @@ pub(super) fn plain(status: &'static str, body: String) -> Response {
 }
 
 fn index() -> String {
-    ROUTES.iter().fold("there is:\n".to_owned(), |mut text, Route { path, help, .. }| {
+    let rows = ROUTES.iter().map(|it| (it.path, it.help)).chain(rollouts::HELP);
+    rows.fold("there is:\n".to_owned(), |mut text, (path, help)| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {path}  {help}");
         text
@@ -83,13 +112,7 @@ fn healthz(handle: &Handle, head: &Head) -> Response {
 }
 
 fn status(handle: &Handle, _: &Head) -> Response {
-    match serde_json::to_string_pretty(&handle.status()) {
-        Ok(mut body) => {
-            body.push('\n');
-            Response { status: "200 OK", content_type: JSON, field: None, body }
-        }
-        Err(error) => plain("500 Internal Server Error", format!("{error}\n")),
-    }
+    json("200 OK", &handle.status())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod check;
 mod defaults;
 pub mod identity;
+pub mod rollouts;
 mod server;
 mod told;
 

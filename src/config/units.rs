@@ -100,6 +100,16 @@ pub fn percent(text: &str) -> Option<u32> {
     u32::try_from(points).ok().filter(|it| (1..=10_000).contains(it))
 }
 
+/// A share in basis points: `0%` to `100%` with two digits behind the point, or `0bp` to `10000bp`.
+pub fn share(text: &str) -> Option<u16> {
+    let points = match text.strip_suffix("bp") {
+        Some(digits) => number(digits)?,
+        None if ["0%", "0.0%", "0.00%", "0"].contains(&text) => 0,
+        None => u64::from(percent(text)?),
+    };
+    u16::try_from(points).ok().filter(|it| *it <= 10_000)
+}
+
 /// Whether the variables in `text` are well formed; else nginx's message
 /// (`ngx_http_script_compile`). Whether they exist is known later.
 pub fn check_variables(text: &str) -> Result<(), String> {

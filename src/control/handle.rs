@@ -7,6 +7,7 @@ use crate::config::diagnostic::{Diagnostics, Severity};
 use crate::log::ring;
 use crate::metrics;
 use crate::proxy::scrape;
+use crate::rollout;
 use crate::snapshot::Snapshot;
 use crate::upstream::Registry;
 use crate::upstream::status::GroupStatus;
@@ -22,6 +23,7 @@ pub struct Handle(Arc<Shared>);
 struct Shared {
     started: Tick,
     registry: Arc<Registry>,
+    rollouts: Arc<rollout::Registry>,
     known: Mutex<Known>,
     snapshot: watch::Sender<Arc<Snapshot>>,
 }
@@ -77,6 +79,8 @@ pub struct Status {
     pub requests: i64,
     /// Groups of peers and their health.
     pub upstreams: Vec<GroupStatus>,
+    /// Rollouts and where they stand.
+    pub rollouts: Vec<rollout::status::Status>,
     /// What came of the last reload.
     pub last_reload: Option<LastReload>,
     /// The last lines of level `warn` or graver.
@@ -87,9 +91,10 @@ impl Handle {
     /// A handle for a process that is going to serve `candidate`.
     pub fn of(candidate: &Candidate) -> Self {
         let registry = Arc::clone(&candidate.registry);
-        let known = Mutex::default();
+        let (known, rollouts) = (Mutex::default(), Arc::clone(&candidate.rollouts));
         let snapshot = watch::Sender::new(Arc::clone(&candidate.snapshot));
-        Self(Arc::new(Shared { started: clock::monotonic(), registry, known, snapshot }))
+        let started = clock::monotonic();
+        Self(Arc::new(Shared { started, registry, rollouts, known, snapshot }))
     }
 
     /// What is known now.
@@ -108,9 +113,15 @@ impl Handle {
             connections: metrics.connections_active.get(),
             requests: metrics.requests_in_flight.get(),
             upstreams: self.0.registry.status(now.as_ms()),
+            rollouts: self.0.rollouts.live().iter().map(|it| (*it.status()).clone()).collect(),
             last_reload: known.last_reload.clone(),
             recent_errors: ring::recent(),
         }
+    }
+
+    /// The rollouts.
+    pub fn rollouts(&self) -> &rollout::Registry {
+        &self.0.rollouts
     }
 
     /// All metrics in Prometheus's text format.

@@ -154,6 +154,14 @@ impl Journal {
         Ok((journal, recovered, secret))
     }
 
+    /// What the journal at `path` tells, which is only read: it may be another process's.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be read.
+    pub fn look(path: &Path, name: &str) -> Result<Recovered, Failure> {
+        Ok(read(&open::contents(path)?, name).recovered)
+    }
+
     /// The secret of the journal at `path`, which is only read; none where it has none yet.
     ///
     /// # Errors

@@ -24,4 +24,5 @@ mod trust;
 pub use assign::{Assign, Client, Pick, REASONS, Reason, Shares};
 pub use compile::Needs;
 pub use evidence::{Ending, Evidence, InFlight};
+pub use journal::Recovered;
 pub use registry::{Entry, Registry, Rollouts};

@@ -307,7 +307,7 @@ impl Registry {
 }
 
 /// Where the journal of `rollout` is: as it says, or `rollout_NAME.journal`, below the prefix.
-fn journal_of(rollout: &model::Rollout, prefix: &Path) -> PathBuf {
+pub fn journal_of(rollout: &model::Rollout, prefix: &Path) -> PathBuf {
     let default = || format!("rollout_{}.journal", rollout.name);
     let path = prefix.join(rollout.journal.clone().unwrap_or_else(default));
     // `./a` and `a` are one file.

@@ -80,6 +80,11 @@ impl Secret {
     }
 }
 
+/// The user that a cookie's value names, signed or not.
+pub fn id_of(value: &str) -> Option<Id> {
+    unhex(value.as_bytes().get(..2 * LENGTH)?)
+}
+
 /// `bytes` in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

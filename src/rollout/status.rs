@@ -4,10 +4,10 @@ use super::analysis::{Counts, Test, Verdict};
 use super::plan::Plan;
 use super::state::{Canary, Phase, State};
 use crate::config::model::Step;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Where a rollout stands; what `moongate rollout status` and the admin listener show.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Its name.
     pub name: String,
@@ -42,7 +42,7 @@ pub struct Status {
 }
 
 /// Where a canary stands.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CanaryStatus {
     /// Its label.
     pub version: String,
@@ -59,10 +59,12 @@ pub struct CanaryStatus {
 }
 
 /// What is known of a canary against one limit.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LimitStatus {
     /// The share of requests that may be bad.
     pub limit: f64,
+    /// From here a request is slow, milliseconds; none where failures are counted.
+    pub over_ms: Option<u64>,
     /// E1: how strongly the canary is over the limit.
     pub e1: f64,
     /// E1 holds from here.
@@ -125,8 +127,9 @@ impl Status {
 }
 
 fn canary(plan: &Plan, canary: &Canary) -> CanaryStatus {
-    let limit = |test: &Test, limit: super::analysis::Limit| LimitStatus {
+    let limit = |test: &Test, limit: super::analysis::Limit, over_ms| LimitStatus {
         limit: limit.share,
+        over_ms,
         e1: test.over(),
         e1_at: super::analysis::OVER_AT,
         e2: test.worse(),
@@ -139,8 +142,8 @@ fn canary(plan: &Plan, canary: &Canary) -> CanaryStatus {
         weight: canary.weight,
         closed: canary.closed,
         verdict: canary.verdict,
-        failures: plan.failures.map(|it| limit(&canary.failures.0, it)),
-        slow: plan.slow.map(|it| limit(&canary.slow.0, it)),
+        failures: plan.failures.map(|it| limit(&canary.failures.0, it, None)),
+        slow: plan.slow.map(|it| limit(&canary.slow.0, it, Some(plan.slow_ms))),
     }
 }
 

@@ -22,6 +22,7 @@ mod properties;
 mod readme;
 mod reload;
 mod retries;
+mod rollout_control;
 mod rollout_guard;
 mod rollouts;
 mod startup;

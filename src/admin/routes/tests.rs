@@ -27,14 +27,22 @@ fn handle() -> Handle {
     Handle::of(&candidate)
 }
 
+fn asked(handle: &Handle, head: &Head) -> Response {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let here = "127.0.0.1:9180".parse().unwrap();
+    runtime.block_on(answer(handle, head, here, here))
+}
+
 fn ask(handle: &Handle, method: &str, path: &str) -> Response {
     let head = Head {
         method: method.to_owned(),
         path: path.to_owned(),
+        query: String::new(),
+        has_origin: false,
         host: Some("localhost".to_owned()),
         canary_version: Some(b"v2".to_vec()),
     };
-    answer(handle, &head, "127.0.0.1:9180".parse().unwrap())
+    asked(handle, &head)
 }
 
 #[test]
@@ -78,9 +86,11 @@ fn strangers_names_are_refused() {
     let head = Head {
         method: "GET".to_owned(),
         path: "/status".to_owned(),
+        query: String::new(),
+        has_origin: false,
         host: Some("rebound.example".to_owned()),
         canary_version: None,
     };
-    let response = answer(&handle(), &head, "127.0.0.1:9180".parse().unwrap());
+    let response = asked(&handle(), &head);
     assert_eq!(response.status, "403 Forbidden");
 }

@@ -127,7 +127,7 @@ fn variant(lower: &mut Lower<'_>, node: &Node, label: &str) -> Variant {
     for text in node.texts().skip(1) {
         match text.split_once('=') {
             Some(("version", label)) => label.clone_into(&mut variant.version),
-            Some(("weight", share)) => match basis_points(share) {
+            Some(("weight", share)) => match units::share(share) {
                 Some(weight) => variant.weight = Some(weight),
                 None => lower.fault(node, bad_share(share)),
             },
@@ -139,7 +139,7 @@ fn variant(lower: &mut Lower<'_>, node: &Node, label: &str) -> Variant {
 
 fn weight(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
     let weight = match node.args.get(1) {
-        None => basis_points(node.arg(0)).or_else(|| of_total(node.arg(0), "100")),
+        None => units::share(node.arg(0)).or_else(|| of_total(node.arg(0), "100")),
         Some(word) => word.text.strip_prefix("total=").and_then(|it| of_total(node.arg(0), it)),
     };
     match weight {
@@ -151,16 +151,6 @@ fn weight(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
             lower.fault(node, format!("{}, or N total=M", bad_share(&text)));
         }
     }
-}
-
-/// `0%` to `100%` with two digits behind the point, or `0bp` to `10000bp`.
-fn basis_points(text: &str) -> Option<u16> {
-    let points = match text.strip_suffix("bp") {
-        Some(digits) => units::number(digits)?,
-        None if ["0%", "0.0%", "0.00%", "0"].contains(&text) => 0,
-        None => u64::from(units::percent(text)?),
-    };
-    u16::try_from(points).ok().filter(|it| *it <= 10_000)
 }
 
 /// ingress-nginx's weight of a total, to the nearest basis point, of which a share has one at
@@ -196,9 +186,9 @@ fn steps(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
 fn step(text: &str) -> Option<Step> {
     match text.split_ascii_whitespace().collect::<Vec<_>>()[..] {
         ["pause"] => Some(Step::Pause),
-        [share] => Some(Step::End { weight: basis_points(share)? }),
+        [share] => Some(Step::End { weight: units::share(share)? }),
         [share, time] => {
-            Some(Step::Hold { weight: basis_points(share)?, for_ms: units::millis(time)? })
+            Some(Step::Hold { weight: units::share(share)?, for_ms: units::millis(time)? })
         }
         _ => None,
     }
@@ -213,7 +203,7 @@ fn limit(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
             let limit = FailureLimit { at, share: None };
             lower.once(node, Some(&mut rollout.failures), Some(limit));
         }
-        ["5xx_rate", ">", share] => match basis_points(share) {
+        ["5xx_rate", ">", share] => match units::share(share) {
             Some(share) => {
                 let limit = FailureLimit { at, share: Some(share) };
                 lower.once(node, Some(&mut rollout.failures), Some(limit));
