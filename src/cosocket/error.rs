@@ -20,6 +20,10 @@ impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Closed,
+            // A client's connection that its owner saw end.
+            io::ErrorKind::ConnectionAborted if error.raw_os_error().is_none() => {
+                Self::Text("client aborted".to_owned())
+            }
             _ => Self::System(error),
         }
     }
@@ -50,6 +54,8 @@ mod tests {
 
     #[test]
     fn words_are_lua_nginx_module_s() {
+        let aborted = Error::from(io::Error::from(io::ErrorKind::ConnectionAborted));
+        assert_eq!(aborted.to_string(), "client aborted");
         let refused = Error::from(io::Error::from_raw_os_error(libc::ECONNREFUSED));
         assert_eq!(refused.to_string(), "connection refused");
         let reset = Error::from(io::Error::from_raw_os_error(libc::ECONNRESET));

@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod intake;
+pub mod pipe;
 pub mod pool;
 pub mod settings;
 pub mod stream;
@@ -12,6 +13,7 @@ pub mod until;
 
 pub use error::Error;
 pub use intake::{Intake, Reader};
+pub use pipe::Pipe;
 pub use pool::{Lease, Pools};
 pub use settings::Settings;
 pub use stream::{Stream, Target};

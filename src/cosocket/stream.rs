@@ -1,6 +1,7 @@
 //! One connection: TCP or a unix socket, plain or TLS. Everything here is polled and never blocks.
 
 use crate::cosocket::error::Error;
+use crate::cosocket::pipe::Pipe;
 use crate::cosocket::tls;
 use openssl::ssl::ShutdownState;
 use openssl::ssl::SslStream;
@@ -12,6 +13,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
@@ -168,6 +170,8 @@ pub enum Stream {
     Plain(Raw),
     /// Within TLS.
     Tls(Box<Secured>),
+    /// The client's own.
+    Client(Rc<Pipe>),
 }
 
 /// A connection within TLS.
@@ -204,11 +208,12 @@ impl Stream {
         Ok(Self::Plain(Raw::Tcp(stream)))
     }
 
-    /// The bare socket.
-    pub fn raw(&self) -> &Raw {
+    /// The bare socket; that of a client belongs to somebody else.
+    pub fn raw(&self) -> Option<&Raw> {
         match self {
-            Self::Plain(raw) => raw,
-            Self::Tls(stream) => stream.0.get_ref(),
+            Self::Plain(raw) => Some(raw),
+            Self::Tls(stream) => Some(stream.0.get_ref()),
+            Self::Client(_) => None,
         }
     }
 
@@ -232,6 +237,7 @@ impl Stream {
                         need => ready!(poll_need(stream.0.get_ref(), need, cx))?,
                     },
                 },
+                Self::Client(pipe) => return pipe.poll_read(cx, room),
             }
         }
     }
@@ -259,6 +265,7 @@ impl Stream {
                         need => ready!(poll_need(stream.0.get_ref(), need, cx))?,
                     },
                 },
+                Self::Client(pipe) => return pipe.poll_write(cx, bytes),
             }
         }
     }

@@ -73,6 +73,8 @@ pub struct Crew {
     pub current: Cell<Address>,
     members: RefCell<Vec<Member>>,
     turns: RefCell<VecDeque<Address>>,
+    /// Who waits for the session's owner, in the order in which they asked.
+    asking: RefCell<VecDeque<Address>>,
 }
 
 impl Crew {
@@ -163,10 +165,14 @@ impl Crew {
         self.has_turns()
     }
 
-    /// The member that waits for the session's owner.
-    pub fn downstream_waiter(&self) -> Option<Address> {
-        let members = self.members.borrow();
-        members.iter().find(|it| matches!(it.wait, Wait::Downstream(_))).map(|it| it.address)
+    /// `address` waits for the session's owner.
+    pub fn asks(&self, address: Address) {
+        self.asking.borrow_mut().push_back(address);
+    }
+
+    /// The member that the owner's next answer is for; it may be gone.
+    pub fn answered(&self) -> Option<Address> {
+        self.asking.borrow_mut().pop_front()
     }
 }
 

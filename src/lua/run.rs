@@ -163,6 +163,11 @@ impl Run {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// Whether there are others beside the one that waits for its caller.
+    pub fn has_others(&self) -> bool {
+        self.crew.is_some()
+    }
+
     /// Hands over the result of the operation that the last step asked for.
     pub fn resume_downstream(&mut self, result: DownstreamResult) {
         if self.crew.is_some() {
@@ -223,6 +228,9 @@ impl Run {
             Some(Op::Future(future)) => self.wait = Wait::Future(future),
             Some(Op::Downstream(op, finish)) => {
                 self.wait = Wait::Downstream(finish);
+                if let Some(crew) = &self.crew {
+                    crew.asks(crew.current.get());
+                }
                 return Some(Step::Downstream(op));
             }
             Some(Op::Spawn(crew, child)) => self.spawned(crew, child),

@@ -1,6 +1,7 @@
 //! Phases whose Lua may wait: rewrite, access, content.
 
-use super::error::Result;
+use super::client_pipe;
+use super::error::{Error, Result};
 use super::session::Client;
 use crate::log::Level;
 use crate::lua::chunk::Handler;
@@ -10,14 +11,18 @@ use crate::lua::outcome::FailureKind;
 use crate::lua::outcome::Outcome;
 use crate::lua::outcome::{Downstream, Step};
 use crate::lua::phase::Phase;
+use crate::lua::run::Run;
 use crate::lua::vm::Vm;
 use crate::metrics;
-use crate::request::Request;
+use crate::request::{Output, Request};
 use crate::snapshot::{Chunk, ChunkId};
+use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::path::Path;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// How a handler ended.
 pub(super) enum Ended {
@@ -54,49 +59,191 @@ pub(super) async fn run(
             return Ok(Ended::Failed(if missing { 404 } else { 500 }));
         }
     };
-    let mut run = vm.run(&handler, Some(request.clone()), phase);
-    loop {
-        let step = poll_fn(|cx| match run.poll_next(cx) {
-            Poll::Ready(step) => Poll::Ready(Some(step)),
-            Poll::Pending if request.headers_sent.get() && request.output.borrow().is_pending() => {
-                Poll::Ready(None)
+    let run = vm.run(&handler, Some(request.clone()), phase);
+    let watches = request.conf().lua.check_client_abort;
+    let asked = VecDeque::new();
+    let mut driver = Driver { client, request, run, watches, asked, lost: None };
+    let ended = driver.drive().await?;
+    if let Some(error) = driver.lost {
+        // The script went on, as in nginx; nobody hears what is said now.
+        return Err(error);
+    }
+    Ok(match ended {
+        Ok(outcome) => Ended::With(outcome),
+        Err(Stop::Failed(failure)) => {
+            report(request, phase, &failure);
+            Ended::Failed(500)
+        }
+        Err(Stop::Refused(status)) => Ended::Failed(status),
+    })
+}
+
+/// A handler under way, and the client that it answers.
+struct Driver<'d, 'c> {
+    client: &'d mut Client<'c>,
+    request: &'d Rc<Request>,
+    run: Run,
+    /// A client that leaves is to be noticed, and has not left yet.
+    watches: bool,
+    /// Operations that light threads have asked for while another one was under way.
+    asked: VecDeque<Downstream>,
+    /// Why nothing can be written any more.
+    lost: Option<Error>,
+}
+
+/// Why a handler did not come to its own end.
+enum Stop {
+    Failed(Failure),
+    /// Its client's body may not be read on: the status.
+    Refused(u16),
+}
+
+/// What happens next.
+enum Event {
+    Step(Step),
+    /// Something was said.
+    Output,
+    /// The client has left.
+    Left,
+}
+
+/// What is done for a handler.
+#[derive(Clone, Copy)]
+enum Work {
+    /// What was said is written.
+    Output,
+    Asked(Downstream),
+}
+
+impl Work {
+    /// What is being written must not be given up within.
+    fn is_writing(self) -> bool {
+        !matches!(self, Self::Asked(Downstream::ReadBody | Downstream::DiscardBody))
+    }
+}
+
+type Answer = std::result::Result<std::result::Result<(), String>, u16>;
+
+impl Driver<'_, '_> {
+    async fn drive(&mut self) -> Result<std::result::Result<Outcome, Stop>> {
+        loop {
+            let work = match self.asked.pop_front() {
+                Some(op) => Work::Asked(op),
+                None => match poll_fn(|cx| self.poll_event(cx)).await {
+                    Event::Step(Step::Done(end)) => return Ok(end.map_err(Stop::Failed)),
+                    Event::Step(Step::Downstream(op)) => Work::Asked(op),
+                    Event::Output => Work::Output,
+                    Event::Left => {
+                        self.watches = false;
+                        let text = "client prematurely closed connection";
+                        self.request.log(Level::Info, format_args!("{text}"));
+                        if !self.run.client_left() {
+                            return Ok(Ok(Outcome::Exit(499)));
+                        }
+                        continue;
+                    }
+                },
+            };
+            let (answer, end) = self.work(work).await?;
+            match (answer, end) {
+                (_, Some(end)) => return Ok(end.map_err(Stop::Failed)),
+                (Some(Err(status)), None) => return Ok(Err(Stop::Refused(status))),
+                (Some(Ok(answer)), None) if matches!(work, Work::Asked(_)) => {
+                    self.run.resume_downstream(answer);
+                }
+                (_, None) => {}
             }
-            Poll::Pending => Poll::Pending,
-        });
-        match step.await {
-            None => {
-                client.flush_output(request).await?;
-                client.flush_socket().await?;
+        }
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        loop {
+            if let Poll::Ready(step) = self.run.poll_next(cx) {
+                return Poll::Ready(Event::Step(step));
             }
-            Some(Step::Downstream(op)) => match perform(client, request, op).await? {
-                Ok(result) => run.resume_downstream(result),
-                Err(status) => return Ok(Ended::Failed(status)),
-            },
-            Some(Step::Done(Ok(outcome))) => return Ok(Ended::With(outcome)),
-            Some(Step::Done(Err(failure))) => {
-                report(request, phase, &failure);
-                return Ok(Ended::Failed(500));
+            if self.request.headers_sent.get() && self.request.output.borrow().is_pending() {
+                return Poll::Ready(Event::Output);
             }
+            let pipe = self.request.client_pipe.borrow().clone();
+            if let Some(pipe) = &pipe
+                && client_pipe::poll(cx, self.client, self.request, pipe)
+            {
+                continue;
+            }
+            // Who reads from the client sees for itself that it leaves.
+            let watches = self.watches && !pipe.is_some_and(|it| it.wants());
+            if watches && self.client.poll_gone(cx).is_ready() {
+                return Poll::Ready(Event::Left);
+            }
+            return Poll::Pending;
+        }
+    }
+
+    /// Does `work`, while the handler's other light threads go on: its answer, and the handler's
+    /// end if that came first.
+    async fn work(
+        &mut self,
+        work: Work,
+    ) -> Result<(Option<Answer>, Option<std::result::Result<Outcome, Failure>>)> {
+        if self.lost.is_some() && work.is_writing() {
+            discard_output(self.request);
+            return Ok((Some(Ok(Err("client aborted".into()))), None));
+        }
+        let mut end = None;
+        let done = {
+            let (run, asked) = (&mut self.run, &mut self.asked);
+            let mut doing = pin!(perform(self.client, self.request, work));
+            poll_fn(|cx| {
+                if let Poll::Ready(done) = doing.as_mut().poll(cx) {
+                    return Poll::Ready(Some(done));
+                }
+                while run.has_others() && end.is_none() {
+                    match run.poll_next(cx) {
+                        Poll::Pending => break,
+                        Poll::Ready(Step::Downstream(op)) => asked.push_back(op),
+                        Poll::Ready(Step::Done(result)) => end = Some(result),
+                    }
+                }
+                match end {
+                    Some(_) if !work.is_writing() => Poll::Ready(None),
+                    _ => Poll::Pending,
+                }
+            })
+            .await
+        };
+        match done {
+            None => Ok((None, end)),
+            Some(Ok(answer)) => Ok((Some(answer), end)),
+            Some(Err(error)) if work.is_writing() => {
+                let text = match &error {
+                    Error::Io(io) if io.kind() == ErrorKind::TimedOut => "timeout",
+                    _ => "client aborted",
+                };
+                self.lost = Some(error);
+                discard_output(self.request);
+                Ok((Some(Ok(Err(text.into()))), end))
+            }
+            Some(Err(error)) => Err(error),
         }
     }
 }
 
+fn discard_output(request: &Request) {
+    *request.output.borrow_mut() = Output::default();
+}
+
 /// The result for Lua, or the status that ends the request.
-async fn perform(
-    client: &mut Client<'_>,
-    request: &Rc<Request>,
-    op: Downstream,
-) -> Result<std::result::Result<std::result::Result<(), String>, u16>> {
-    match op {
-        Downstream::ReadBody => match client.read_body(request).await? {
+async fn perform(client: &mut Client<'_>, request: &Rc<Request>, work: Work) -> Result<Answer> {
+    match work {
+        Work::Asked(Downstream::ReadBody) => match client.read_body(request).await? {
             super::body::Read::Done => Ok(Ok(Ok(()))),
             super::body::Read::Refused(status) => Ok(Err(status)),
         },
-        Downstream::DiscardBody => {
+        Work::Asked(Downstream::DiscardBody) => {
             client.discard_body(request).await?;
             Ok(Ok(Ok(())))
         }
-        Downstream::Flush => {
+        Work::Output | Work::Asked(Downstream::Flush) => {
             client.flush_output(request).await?;
             client.flush_socket().await?;
             Ok(Ok(Ok(())))

@@ -10,6 +10,7 @@ mod ahead;
 mod balancer;
 mod beside;
 mod body;
+mod client_pipe;
 mod content;
 mod echo;
 mod error;

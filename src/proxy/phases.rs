@@ -283,6 +283,7 @@ impl Serving<'_> {
             0 | -5 => self.handed_on(phase),
             -1 if self.request.is_subrequest() => Flow::Status(500),
             -1 if !sent => Flow::Close,
+            408 | 444 | 499 if sent => Flow::Close,
             _ if sent => Flow::Done,
             200..=299 => {
                 let mut response = self.request.response.borrow_mut();

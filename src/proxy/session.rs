@@ -12,7 +12,9 @@ use crate::request::Request;
 use bytes::Bytes;
 use pingora::proxy::Session;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 /// The client of one request.
 pub(super) struct Client<'a> {
@@ -233,11 +235,24 @@ impl<'a> Client<'a> {
 
     /// Waits until the client has gone away; for ever if it stays.
     pub async fn gone(&mut self) {
+        poll_fn(|cx| self.poll_gone(cx)).await;
+    }
+
+    /// Ready once the client has gone away.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.side {
-            Side::H1 { wire, .. } => poll_fn(|cx| wire.poll_gone(cx)).await,
-            Side::Pingora(session) => Box::pin(pingora_client::gone(session)).await,
-            Side::Captured(_) => std::future::pending().await,
+            Side::H1 { wire, .. } => wire.poll_gone(cx),
+            Side::Pingora(session) => pin!(pingora_client::gone(session)).poll(cx),
+            Side::Captured(_) => Poll::Pending,
         }
+    }
+
+    /// Tells the client to send its body, if it waits for that.
+    ///
+    /// # Errors
+    /// The client's connection is gone.
+    pub fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.reader.poll_continue(cx, &mut self.side, &self.request)
     }
 
     /// The connection itself, for what follows a 101: HTTP/1 only. What was written is flushed

@@ -27,6 +27,7 @@ pub use response::ResponseHead;
 pub use rollout::Charge;
 
 use crate::clock::Tick;
+use crate::cosocket::Pipe;
 use crate::http::h1::response_head::ReceivedHead;
 use crate::http::headers::Headers;
 use crate::snapshot::LocationId;
@@ -101,6 +102,8 @@ pub struct Request {
     pub raw_head: RefCell<Option<Bytes>>,
     /// The request's body.
     pub body: RefCell<Body>,
+    /// A script has asked for the body, which is [`Body::Unread`] until it is complete.
+    pub is_body_awaited: Cell<bool>,
     /// Bytes of the body that were read from the client, chunks with their framing; not those that
     /// nobody wanted.
     pub body_bytes_read: Cell<u64>,
@@ -163,6 +166,8 @@ pub struct Request {
     pub lua: RefCell<Option<Box<dyn Any>>>,
     /// A request made by a timer or a handshake: there is no client.
     pub is_fake: bool,
+    /// The client's connection, or the body alone, while a script has it as a socket.
+    pub client_pipe: RefCell<Option<Rc<Pipe>>>,
     /// The request that has made this one; unset for a client's own.
     pub(in crate::request) parent: OnceCell<Rc<Request>>,
 }
@@ -277,6 +282,7 @@ impl Request {
             head_length: Cell::new(parts.head_length),
             raw_head: RefCell::default(),
             body: RefCell::default(),
+            is_body_awaited: Cell::new(false),
             body_bytes_read: Cell::new(0),
             broke_out: Cell::new(false),
             internal: Cell::new(false),
@@ -304,6 +310,7 @@ impl Request {
             request_id: RefCell::default(),
             lua: RefCell::default(),
             is_fake: parts.is_fake,
+            client_pipe: RefCell::default(),
             parent: OnceCell::new(),
         })
     }

@@ -134,6 +134,8 @@ pub struct LuaHandlers {
     pub use_default_type: bool,
     /// `lua_transform_underscores_in_response_headers`.
     pub transform_underscores: bool,
+    /// `lua_check_client_abort`.
+    pub check_client_abort: bool,
     /// `lua_http10_buffering`.
     pub http10_buffering: bool,
 }

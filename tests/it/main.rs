@@ -15,6 +15,7 @@ mod health;
 mod http2;
 mod libraries;
 mod logs;
+mod lua_clients;
 mod lua_errors;
 mod metrics;
 mod names;

@@ -371,6 +371,8 @@ settings! {
     lua_use_default_type: bool,
     /// `lua_transform_underscores_in_response_headers`; default on.
     lua_transform_underscores_in_response_headers: bool,
+    /// `lua_check_client_abort`; default off.
+    lua_check_client_abort: bool,
     /// `lua_http10_buffering`; default on.
     lua_http10_buffering: bool,
 }

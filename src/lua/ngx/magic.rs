@@ -109,7 +109,8 @@ fn set_status(call: &Call<'_>) -> ApiResult {
     }
     let mut response = request.response.borrow_mut();
     response.status = status as u16;
-    response.reason = None;
+    // nginx has no words of its own for 101.
+    response.reason = (status == 101.0).then(|| "Switching Protocols".into());
     request.error_status.set(0);
     drop(response);
     call.reply(())

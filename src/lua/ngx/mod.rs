@@ -1,6 +1,7 @@
 //! The `ngx` API, one file a topic: native functions here, Lua around them where that reads
 //! better.
 
+pub mod abort;
 pub mod arg;
 pub mod args;
 pub mod balancer;
@@ -44,6 +45,7 @@ use crate::lua::strings;
 
 /// Everything that Lua can call, by the table that it is in.
 pub const LIBRARIES: &[Library] = &[
+    abort::NGX,
     arg::NATIVE,
     args::NGX,
     balancer::NATIVE,

@@ -65,7 +65,9 @@ fn write(call: &Call<'_>, end: &[u8]) -> ApiResult {
 
 /// Why nothing can be written any more.
 fn refusal(request: &Request) -> Refusal {
-    if request.headers_sent.get() && is_header_only(request) {
+    if request.client_pipe.borrow().as_ref().is_some_and(|it| it.is_raw()) {
+        Some("raw request socket acquired")
+    } else if request.headers_sent.get() && is_header_only(request) {
         Some("header only")
     } else if request.finished.get() {
         Some("seen eof")
@@ -80,7 +82,7 @@ fn is_header_only(request: &Request) -> bool {
 }
 
 /// Whether what was said is kept until its length is known: `lua_http10_buffering`.
-fn is_buffering(call: &Call<'_>, request: &Request) -> bool {
+pub fn is_buffering(call: &Call<'_>, request: &Request) -> bool {
     request.version <= Version::Http10
         && request.conf().lua.http10_buffering
         && !request.headers_sent.get()
@@ -191,8 +193,8 @@ fn send_headers(call: &Call<'_>) -> ApiResult {
 fn eof(call: &Call<'_>) -> ApiResult {
     arguments(call, &[0], "no argument is expected")?;
     let request = client(call)?;
-    if request.finished.get() {
-        return call.reply((None::<bool>, "seen eof"));
+    if let Some(text) = refusal(&request).filter(|_| request.finished.get()) {
+        return call.reply((None::<bool>, text));
     }
     let Some(host) = call.vm().host() else { return call.reply(1) };
     let result = host.send_body(call.vm(), &request, b"", true);

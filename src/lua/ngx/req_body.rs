@@ -46,9 +46,11 @@ fn done(result: DownstreamResult) -> Values {
 }
 
 fn read_body(call: &Call<'_>) -> ApiResult {
-    if client(call)?.body.borrow().is_read() {
+    let request = client(call)?;
+    if request.body.borrow().is_read() {
         return call.reply(());
     }
+    request.is_body_awaited.set(true);
     call.downstream(Downstream::ReadBody, done)
 }
 
@@ -58,6 +60,7 @@ fn discard_body(call: &Call<'_>) -> ApiResult {
     if request.body.borrow().is_read() || !call.vm().phase().yields() {
         return call.reply(());
     }
+    request.is_body_awaited.set(true);
     call.downstream(Downstream::DiscardBody, done)
 }
 

@@ -10,6 +10,7 @@ use crate::lua::ffi::thread::main_stack;
 use crate::lua::ffi::thread::trim_main;
 use crate::lua::ffi::value::Slot;
 use crate::lua::ffi::value::Value;
+use crate::lua::ngx::abort::OnAbort;
 use crate::lua::ngx::arg::Turn;
 use crate::lua::ngx::body_builder::BodyBuilder;
 use crate::lua::ngx::names::NameMemo;
@@ -92,6 +93,8 @@ pub struct PerRequest {
     pub sockets: OfRequest,
     /// A body between `ngx.req.init_body` and `ngx.req.finish_body`.
     pub body: Option<BodyBuilder>,
+    /// What runs when the client leaves.
+    pub on_abort: OnAbort,
     /// The request whose variables are its own too (`share_all_vars`).
     pub vars_of: Option<Rc<Request>>,
     dropped: Dropped,
@@ -108,11 +111,23 @@ impl PerRequest {
     pub fn forget_ctx(&mut self) {
         self.dropped.borrow_mut().extend(self.ctx.take());
     }
+
+    /// What `ngx.on_abort` was given, the first time that it is asked for.
+    pub fn take_on_abort(&mut self) -> OnAbort {
+        let next = match self.on_abort {
+            OnAbort::Unset => OnAbort::Unset,
+            OnAbort::Set(_) | OnAbort::Begun => OnAbort::Begun,
+        };
+        std::mem::replace(&mut self.on_abort, next)
+    }
 }
 
 impl Drop for PerRequest {
     fn drop(&mut self) {
         self.forget_ctx();
+        if let OnAbort::Set(callback) = std::mem::take(&mut self.on_abort) {
+            self.dropped.borrow_mut().push(callback);
+        }
     }
 }
 

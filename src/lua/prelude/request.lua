@@ -45,22 +45,3 @@ module("moongate.rollout", native.rollout)
 module("ngx.balancer", native.balancer)
 module("ngx.req", { add_header = native.add_request_header })
 module("ngx.resp", { add_header = native.header.add })
-
--- Not there yet: a clear word instead of a call of nil.
-local function absent(name)
-    return function()
-        error(name .. " is not supported by this version of Moongate", 2)
-    end
-end
-
-local function lacking(table, path, names)
-    for _, name in ipairs(names) do
-        if table[name] == nil then
-            table[name] = absent(path .. name)
-        end
-    end
-    return table
-end
-
-lacking(ngx, "ngx.", { "on_abort" })
-lacking(ngx.req, "ngx.req.", { "socket" })

@@ -31,6 +31,19 @@ ngx.socket = {
     end,
 }
 
+-- The client's connection: its body, or all of it.
+local new_client = socket.new_client
+local body_methods, raw_methods = {}, {}
+for _, name in ipairs { "receive", "receiveany", "receiveuntil", "settimeout", "settimeouts" } do
+    body_methods[name], raw_methods[name] = tcp_methods[name], tcp_methods[name]
+end
+raw_methods.send = tcp_methods.send
+body_methods.__index, raw_methods.__index = body_methods, raw_methods
+
+function ngx.req.socket(...)
+    return new_client(body_methods, raw_methods, ...)
+end
+
 -- What `receiveuntil` gives.
 socket.set_iterator(function(sock, state)
     return function(...)

@@ -8,6 +8,9 @@ use crate::lua::crew::Member;
 use crate::lua::crew::Wait;
 use crate::lua::crew::bury;
 use crate::lua::ffi::thread::Thread;
+use crate::lua::ngx::abort::OnAbort;
+use crate::lua::ngx::state::PerRequest;
+use crate::lua::ngx::state::of_request;
 use crate::lua::outcome::DownstreamResult;
 use crate::lua::outcome::Failure;
 use crate::lua::outcome::FailureKind;
@@ -89,19 +92,9 @@ impl Run {
     pub(super) fn spawned(&mut self, crew: Rc<Crew>, child: Address) {
         let Some(thread) = &self.thread else { return };
         if self.crew.is_none() {
-            let entry = thread.address();
-            crew.entry.set(entry);
-            crew.current.set(entry);
-            crew.add(Member {
-                address: entry,
-                parent: 0,
-                has_member_parent: false,
-                thread: None,
-                wait: Wait::Over,
-                ended: None,
-            });
-            self.crew = Some(Rc::clone(&crew));
+            self.found(&crew, thread.address());
         }
+        let Some(thread) = &self.thread else { return };
         let current = crew.current.get();
         let stack = thread.stack(self.vm.state());
         crew.with(child, |member| {
@@ -113,6 +106,55 @@ impl Run {
         self.wait = Wait::Ready(1);
         crew.goes_last(current);
         crew.goes_next(child);
+    }
+
+    /// `crew` is this run's from now on; the handler's own coroutine is `entry`.
+    fn found(&mut self, crew: &Rc<Crew>, entry: Address) {
+        crew.entry.set(entry);
+        crew.current.set(entry);
+        crew.add(Member {
+            address: entry,
+            parent: 0,
+            has_member_parent: false,
+            thread: None,
+            wait: Wait::Over,
+            ended: None,
+        });
+        self.crew = Some(Rc::clone(crew));
+    }
+
+    /// The client has left: what `ngx.on_abort` was given runs beside what runs. Whether the run
+    /// goes on; it does not where nothing was given.
+    #[cold]
+    pub fn client_left(&mut self) -> bool {
+        let Some(request) = self.request.clone() else { return true };
+        let vm = Rc::clone(&self.vm);
+        let callback = match of_request(&vm, &request, PerRequest::take_on_abort) {
+            OnAbort::Unset => return false,
+            OnAbort::Begun => return true,
+            OnAbort::Set(callback) => callback,
+        };
+        let thread = Thread::new(vm.state());
+        let stack = thread.stack(vm.state());
+        stack.push_anchored(&callback);
+        stack.release(callback);
+        if self.crew.is_none()
+            && let Some(entry) = self.thread.as_ref().map(Thread::address)
+        {
+            self.found(&Rc::default(), entry);
+        }
+        let Some(crew) = &self.crew else { return true };
+        let address = thread.address();
+        crew.add(Member {
+            address,
+            parent: crew.entry.get(),
+            has_member_parent: true,
+            thread: Some(thread),
+            wait: Wait::Ready(0),
+            ended: None,
+        });
+        crew.goes_last(address);
+        true
     }
 
     /// The member that ran has ended with its results, or its error, on top of its stack.
@@ -178,7 +220,7 @@ impl Run {
     #[cold]
     pub(super) fn answer_member(&mut self, result: DownstreamResult) {
         let Some(crew) = self.crew.clone() else { return };
-        let Some(waiter) = crew.downstream_waiter() else { return };
+        let Some(waiter) = crew.answered() else { return };
         crew.with(waiter, |member| {
             if let (Wait::Downstream(finish), Some(thread)) = (&member.wait, &member.thread) {
                 member.wait = Wait::Ready(thread.stack(self.vm.state()).push(finish(result)));

@@ -130,6 +130,7 @@ impl Build<'_> {
             transform_underscores: settings
                 .lua_transform_underscores_in_response_headers
                 .unwrap_or(true),
+            check_client_abort: settings.lua_check_client_abort.unwrap_or(false),
             http10_buffering: settings.lua_http10_buffering.unwrap_or(true),
         }
     }

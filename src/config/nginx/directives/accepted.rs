@@ -125,7 +125,6 @@ pub(super) const TABLE: &[Directive] = &[
     off_only("ssl_stapling", ""),
     off_only("ssl_stapling_verify", ""),
     off_only("ssl_ocsp", ""),
-    off_only("lua_check_client_abort", "ngx.on_abort is not part of this version"),
     off_only("rewrite_by_lua_no_postpone", ""),
     off_only("access_by_lua_no_postpone", ""),
 ];

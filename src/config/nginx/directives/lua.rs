@@ -178,6 +178,12 @@ pub(super) const TABLE: &[Directive] = &[
         "`_` in `ngx.header` names becomes `-`; default on.",
     ),
     flag(
+        "lua_check_client_abort",
+        HSLI,
+        setting!(lua_check_client_abort),
+        "A client that leaves ends the handler, unless `ngx.on_abort` says else; default off.",
+    ),
+    flag(
         "lua_http10_buffering",
         HSLI,
         setting!(lua_http10_buffering),

@@ -177,8 +177,8 @@ fn with_options(
     let socket = this::<Tcp>(call)?;
     let link = socket.link.borrow();
     let Some(link) = &*link else { return Ok(Err("closed".to_owned())) };
-    Ok(body(&link.stream.raw().options())
-        .map_err(|error| crate::cosocket::Error::from(error).to_string()))
+    let Some(raw) = link.stream.raw() else { return Ok(Err("not supported".to_owned())) };
+    Ok(body(&raw.options()).map_err(|error| crate::cosocket::Error::from(error).to_string()))
 }
 
 /// # Errors

@@ -2,6 +2,7 @@
 //! closed with it.
 
 pub mod connect;
+pub mod downstream;
 pub mod keep;
 pub mod receive;
 pub mod send;
@@ -43,6 +44,7 @@ use std::sync::Arc;
 functions! {
     /// What the prelude makes `ngx.socket` of.
     pub NATIVE "native.socket" {
+        new_client: HANDLERS => downstream::new_client,
         new_tcp: YIELDING => new_tcp,
         new_udp: YIELDING => udp::new_udp,
         set_iterator: ANY => receive::set_iterator,
