@@ -5,15 +5,15 @@
 #
 #   sh tests/setup.sh build|tests|bench
 #
-# It needs root or sudo only when something is missing. Debian starts nginx, haproxy, redis and
-# memcached as soon as they are installed; here they neither start nor come back at boot, and one
-# that was there before is not touched.
+# It needs root or sudo only when something is missing. Debian starts nginx, haproxy, redis,
+# memcached and prometheus as soon as they are installed; here they neither start nor come back at
+# boot, and one that was there before is not touched.
 set -eu
 
 packages='build-essential cmake libssl-dev pkg-config'
 tests='curl git libnginx-mod-http-echo libnginx-mod-http-headers-more-filter libnginx-mod-http-lua
     libnginx-mod-http-memc libnginx-mod-http-set-misc lua-cjson lua-lpeg lua-resty-lrucache
-    memcached nginx redis-server strace wrk'
+    memcached nginx prometheus redis-server strace wrk'
 # Lua alone, whose packages would bring a whole nginx with them: unpacked beside what cargo builds.
 libraries='lua-nginx-cookie lua-nginx-dns lua-nginx-memcached lua-nginx-redis lua-nginx-string'
 case ${1-} in
@@ -89,7 +89,7 @@ trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 
 had=
-for server in nginx haproxy redis-server memcached; do
+for server in nginx haproxy redis-server memcached prometheus; do
     if is_installed $server; then had="$had $server"; fi
 done
 if [ ! -e "$policy" ]; then
@@ -111,7 +111,7 @@ apt update
 # shellcheck disable=SC2086
 apt install -y --no-install-recommends $missing
 
-for server in nginx haproxy redis-server memcached; do
+for server in nginx haproxy redis-server memcached prometheus; do
     case " $had " in *" $server "*) continue ;; esac
     if is_installed $server; then update-rc.d $server disable >/dev/null 2>&1 || true; fi
 done

@@ -16,6 +16,7 @@ use crate::log::{Level, main_log};
 use crate::metrics;
 use crate::resolver::Resolver;
 use crate::rollout;
+use crate::rollout::webhook;
 use crate::shdict::Dicts;
 use crate::sys::errno::Failure;
 use crate::upstream::{Registry, health, refresh};
@@ -115,11 +116,14 @@ impl Control {
         signals::listen(&sender)?;
         let registry = Arc::clone(&candidate.registry);
         let handle = Handle::of(&candidate);
-        let rollouts = RolloutThread::start(&candidate.rollouts, Box::new(|_| {}))?;
+        let resolver = Arc::new(ArcSwap::new(Arc::clone(&candidate.resolver)));
+        let (tell, transitions) = webhook::queue();
+        tokio::spawn(webhook::run(transitions, Arc::clone(&resolver)));
+        let rollout_thread = RolloutThread::start(&candidate.rollouts, tell)?;
         let mut serving = Serving {
             source,
-            rollout_thread: rollouts,
-            resolver: Arc::new(ArcSwap::new(Arc::clone(&candidate.resolver))),
+            rollout_thread,
+            resolver,
             rollouts: Arc::clone(&candidate.rollouts),
             dicts: Arc::clone(&candidate.dicts),
             plan: candidate.plan(),

@@ -213,6 +213,11 @@ catalog! {
     rollout_journal_faults: IntCounterVec =
         "moongate_rollout_journal_faults_total" ["rollout"]
         "Looks at which the journal could not be written: nothing advances meanwhile.";
+    rollout_webhooks: IntCounterVec = "moongate_rollout_webhooks_total" ["rollout", "result"]
+        "Messages to webhooks by result: delivered, failed or dropped.";
+    rollout_evidence_faults: IntCounterVec =
+        "moongate_rollout_evidence_faults_total" ["rollout"]
+        "Queries for evidence that gave none: nothing advances meanwhile.";
     build: IntGaugeVec = "moongate_build_info" ["version"]
         "Always 1; the version is its label.";
     process_cpu: Counter = "process_cpu_seconds_total" []

@@ -8,6 +8,7 @@ pub mod assign;
 mod compile;
 pub mod controller;
 pub mod evidence;
+pub mod exchange;
 pub mod fleet;
 pub mod hash;
 pub mod journal;
@@ -20,6 +21,7 @@ pub mod simulation;
 pub mod state;
 pub mod status;
 mod trust;
+pub mod webhook;
 
 pub use assign::{Assign, Client, Pick, REASONS, Reason, Shares};
 pub use compile::Needs;

@@ -1,6 +1,7 @@
 //! Rollouts as operators move them: the command line, the admin listener, reloads, journals.
 
 use crate::harness::client::{get, request};
+use crate::harness::origin::{Answer, Origin};
 use crate::harness::server::{Kind, Server, Setup, binary};
 use crate::harness::{eventually, settles};
 use serde_json::Value;
@@ -265,4 +266,43 @@ fn a_journal_that_cannot_be_read_is_stable_s_and_is_put_aside() {
     assert!(folder.path().join("api.journal.unreadable").exists());
     rollout_command(&server, "resume api");
     assert_eq!(get(server.port(), "/").text(), "canary");
+}
+
+#[test]
+fn webhooks_are_told_of_transitions_even_where_one_is_down() {
+    let failed_once = std::sync::atomic::AtomicBool::new(false);
+    let hook =
+        Origin::start(move |_| match failed_once.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            true => Answer::ok("thanks"),
+            false => Answer::new("503 Service Unavailable", "", "later"),
+        });
+    let lines = format!(
+        "{STEPS} webhook http://127.0.0.1:{}/hook?x=1; webhook http://127.0.0.1:1/;",
+        hook.port
+    );
+    let server = Setup::new(Kind::Moongate).start(&conf(&lines));
+    rollout_command(&server, "promote api");
+    rollout_command(&server, "abort api");
+    let posts = eventually("all are told", || {
+        let posts = hook.received();
+        (posts.len() >= 3).then_some(posts)
+    });
+    let events: Vec<(String, u64)> = posts
+        .iter()
+        .map(|post| {
+            assert_eq!(
+                (post.head.start.as_str(), post.header("content-type")),
+                ("POST /hook?x=1 HTTP/1.0", Some("application/json"))
+            );
+            let body: Value = serde_json::from_slice(&post.body).expect("JSON");
+            (body["event"].as_str().expect("a word").to_owned(), body["to"].as_u64().expect("one"))
+        })
+        .collect();
+    let promoted = ("promoted".to_owned(), 500);
+    assert_eq!(events, [promoted.clone(), promoted, ("aborted".to_owned(), 0)]);
+    server.expect_logged("the webhook http://127.0.0.1:1/ is tried again: connect() failed (111:");
+    let delivered = "moongate_rollout_webhooks_total{result=\"delivered\",rollout=\"api\"} 2\n";
+    eventually("it is counted", || {
+        get(server.named_port("ADMIN"), "/metrics").text().contains(delivered).then_some(())
+    });
 }
