@@ -13,7 +13,7 @@ set -eu
 packages='build-essential cmake libssl-dev pkg-config'
 tests='curl git libnginx-mod-http-echo libnginx-mod-http-headers-more-filter libnginx-mod-http-lua
     libnginx-mod-http-memc libnginx-mod-http-set-misc lua-cjson lua-lpeg lua-resty-lrucache
-    memcached nginx prometheus redis-server strace wrk'
+    memcached nginx prometheus python3-grpcio redis-server strace wrk'
 # Lua alone, whose packages would bring a whole nginx with them: unpacked beside what cargo builds.
 libraries='lua-nginx-cookie lua-nginx-dns lua-nginx-memcached lua-nginx-redis lua-nginx-string'
 case ${1-} in

@@ -1,6 +1,7 @@
 //! Bytes on their way to a client: what is small is collected, what is large is not copied.
 
 use crate::http::h1::chunked::{CHUNK_END, ChunkSize, LAST_CHUNK};
+use crate::http::headers::Headers;
 use bytes::{Buf, Bytes};
 use std::io::IoSlice;
 
@@ -44,9 +45,19 @@ impl Unsent {
         }
     }
 
-    /// Adds the end of a body in chunks.
-    pub fn push_end(&mut self) {
-        self.end().extend_from_slice(LAST_CHUNK);
+    /// Adds the end of a body in chunks, with `trailers` if there are any.
+    pub fn push_end(&mut self, trailers: &Headers) {
+        if trailers.is_empty() {
+            return self.end().extend_from_slice(LAST_CHUNK);
+        }
+        let out = self.end();
+        out.extend_from_slice(b"0\r\n");
+        for (name, value) in trailers.iter() {
+            for part in [&name[..], b": ", value, b"\r\n"] {
+                out.extend_from_slice(part);
+            }
+        }
+        out.extend_from_slice(b"\r\n");
     }
 
     /// Whether it is to be sent before more is added.
@@ -124,7 +135,7 @@ mod tests {
             unsent.push(large.clone(), true);
             assert!(unsent.is_enough());
             unsent.push(Bytes::from_static(b"d"), true);
-            unsent.push_end();
+            unsent.push_end(&Headers::new());
             assert!(sent(&mut unsent, step) == want, "{step}");
             unsent.shrink();
             assert!(unsent.small.capacity() <= KEPT_BYTES);

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::clock::Tick;
 use crate::http::h1::fault::Fault;
 use crate::http::h1::request_head::Parser;
+use crate::http::headers::Headers;
 use crate::request::Connection;
 use crate::sys::read_buffer;
 use bytes::{Bytes, BytesMut};
@@ -221,9 +222,9 @@ impl Wire {
         self.unsent.push(chunk, is_framed);
     }
 
-    /// Adds the end of a body in chunks.
-    pub fn push_end(&mut self) {
-        self.unsent.push_end();
+    /// Adds the end of a body in chunks, with `trailers` if there are any.
+    pub fn push_end(&mut self, trailers: &Headers) {
+        self.unsent.push_end(trailers);
     }
 
     /// Whether [`Self::poll_flush`] is due before more is added.

@@ -178,6 +178,9 @@ catalog! {
     rollout_decisions: IntCounterVec =
         "moongate_rollout_decisions_total" ["rollout", "canary_version", "reason"]
         "Requests that a rollout gave a variant, by reason.";
+    grpc_responses: IntCounterVec =
+        "moongate_upstream_grpc_responses_total" ["upstream", "grpc_status"]
+        "gRPC responses of upstreams by status, 14 for one that broke off.";
     lua_errors: IntCounterVec = "moongate_lua_errors_total" ["phase"]
         "Lua handlers that ended with an error, by phase.";
     lua_budget_kills: IntCounter = "moongate_lua_budget_kills_total" []

@@ -8,7 +8,7 @@ use crate::config::model::LogFormatEscape;
 use crate::http::escape;
 use crate::lua::phase::Phase;
 use crate::lua::vm::Vm;
-use crate::metrics::RequestLabels;
+use crate::metrics::{self, RequestLabels};
 use crate::request::Request;
 use crate::snapshot::conf::AccessLog;
 use crate::vars::Source;
@@ -45,6 +45,10 @@ fn is_wanted(log: &AccessLog, request: &Request) -> bool {
         !value.is_empty() && *value != b"0"[..]
     })
 }
+
+/// gRPC's statuses as labels.
+const GRPC_STATUSES: [&str; 17] =
+    ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"];
 
 /// Memory for lines that is used again and again.
 #[derive(Default)]
@@ -89,6 +93,12 @@ fn count(worker: &WorkerState, request: &Request) {
         upstream: decision.upstream.as_deref().unwrap_or_default(),
         canary_version: &version,
     };
+    let status_of_grpc = request.attempts.borrow().0.last().and_then(|it| it.grpc_status);
+    if let Some(number) = status_of_grpc {
+        let number = GRPC_STATUSES.get(number as usize).copied().unwrap_or("other");
+        let count = &metrics::catalog().grpc_responses;
+        count.with_label_values(&[labels.upstream, number]).inc();
+    }
     let key = (request.snapshot.generation, request.location.get());
     worker.observe(key, labels, status, us);
 }

@@ -6,10 +6,12 @@
 
 use super::beside::{Said, wait_for};
 use super::error::Result;
-use super::exchange::{Broken, Exchange};
+use super::exchange::Broken;
 use super::phases::Serving;
 use super::pool::Pool;
 use super::retry::end_attempt;
+use super::talk::Talk;
+use super::trailers;
 use crate::log::Level;
 use crate::request::Request;
 use crate::upstream::ActiveGuard;
@@ -24,8 +26,8 @@ use std::task::{Context, Poll};
 pub(super) struct Ahead {
     request: Rc<Request>,
     pool: Rc<Pool>,
-    /// The exchange and the guard of its peer, until the body was read to its end.
-    exchange: Option<(Box<Exchange>, ActiveGuard)>,
+    /// The talk and the guard of its peer, until the body was read to its end.
+    talk: Option<(Talk, ActiveGuard)>,
     /// Pieces that were read, the first one apart: mostly there is no other. And their bytes.
     first: Option<Bytes>,
     chunks: VecDeque<Bytes>,
@@ -49,17 +51,12 @@ pub(super) enum Next {
 }
 
 impl Ahead {
-    /// Reads the body of `exchange`, by `limit` bytes ahead at most.
-    pub fn new(
-        serving: &Serving<'_>,
-        exchange: Box<Exchange>,
-        guard: ActiveGuard,
-        limit: usize,
-    ) -> Self {
+    /// Reads the body of `talk`, by `limit` bytes ahead at most.
+    pub fn new(serving: &Serving<'_>, talk: Talk, guard: ActiveGuard, limit: usize) -> Self {
         let mut ahead = Self {
             request: Rc::clone(&serving.request),
             pool: Rc::clone(&serving.worker.pool),
-            exchange: Some((exchange, guard)),
+            talk: Some((talk, guard)),
             first: None,
             chunks: VecDeque::new(),
             bytes: 0,
@@ -72,7 +69,7 @@ impl Ahead {
 
     /// Whether all was read and taken.
     pub fn is_over(&self) -> bool {
-        self.exchange.is_none() && self.first.is_none()
+        self.talk.is_none() && self.first.is_none()
     }
 
     /// The next piece, if one was read.
@@ -92,13 +89,18 @@ impl Ahead {
         if let Some(broken) = self.broken.take() {
             return Ok(Next::Broken(broken));
         }
-        let Some((exchange, _)) = &mut self.exchange else { return Ok(Next::Read) };
-        let at_once = poll_fn(|cx| match exchange.poll_chunk(cx) {
+        let Some((talk, _)) = &mut self.talk else { return Ok(Next::Read) };
+        let at_once = poll_fn(|cx| match talk.poll_chunk(cx) {
             Poll::Ready(read) => Poll::Ready(Some(read)),
             Poll::Pending => Poll::Ready(None),
         });
         if let Some(read) = at_once.await {
             return Ok(self.took(read));
+        }
+        if self.limit == 0 {
+            // The head does not wait for a body that may be long in coming.
+            let request = Rc::clone(&self.request);
+            serving.client.flush_output(&request).await?;
         }
         {
             let flushed = pin!(serving.client.flush_socket());
@@ -107,8 +109,8 @@ impl Ahead {
         if self.first.is_some() || self.broken.is_some() {
             return Ok(self.broken.take().map_or(Next::Read, Next::Broken));
         }
-        let Some((exchange, _)) = &mut self.exchange else { return Ok(Next::Read) };
-        let said = wait_for(serving, exchange, |it, cx| it.poll_chunk(cx)).await?;
+        let Some((talk, _)) = &mut self.talk else { return Ok(Next::Read) };
+        let said = wait_for(serving, talk, |it, cx| it.poll_chunk(cx)).await?;
         Ok(match said {
             Said::Peer(read) => self.took(read),
             Said::ClientGone => Next::ClientGone,
@@ -117,8 +119,8 @@ impl Ahead {
     }
 
     fn took(&mut self, read: std::result::Result<Option<Bytes>, Broken>) -> Next {
-        if let Some((exchange, _)) = &mut self.exchange {
-            count(&self.request, exchange);
+        if let Some((talk, _)) = &mut self.talk {
+            count(&self.request, talk);
         }
         match read {
             Ok(chunk) => {
@@ -157,34 +159,35 @@ impl Ahead {
     /// Reads what can be read now.
     fn poll(&mut self, cx: &mut Context<'_>) {
         while self.bytes < self.limit && self.broken.is_none() {
-            let Some((exchange, _)) = &mut self.exchange else { return };
-            let Poll::Ready(read) = exchange.poll_chunk(cx) else { return };
+            let Some((talk, _)) = &mut self.talk else { return };
+            let Poll::Ready(read) = talk.poll_chunk(cx) else { return };
             if let Next::Broken(broken) = self.took(read) {
                 self.broken = Some(broken);
             }
         }
-        if let Some((exchange, _)) = &mut self.exchange {
-            exchange.pause(cx);
+        if let Some((talk, _)) = &mut self.talk {
+            talk.pause(cx);
         }
     }
 
     /// Lets go of the upstream once its response was read to its end.
     fn let_go_if_over(&mut self) {
-        let Some((exchange, guard)) = self.exchange.take_if(|(it, _)| it.is_over()) else { return };
-        if let Some(surplus) = exchange.surplus() {
+        let Some((mut talk, guard)) = self.talk.take_if(|(it, _)| it.is_over()) else { return };
+        if let Some(surplus) = talk.surplus() {
             self.request.log(Level::Warn, format_args!("{surplus}"));
         }
+        trailers::take(&self.request, talk.take_trailers());
         end_attempt(&self.request, None);
-        exchange.finish(&self.pool);
+        talk.finish(&self.pool);
         drop(guard);
     }
 }
 
-/// Notes how many bytes the exchange has taken.
-pub(super) fn count(request: &Request, exchange: &mut Exchange) {
+/// Notes how many bytes were taken.
+pub(super) fn count(request: &Request, talk: &mut Talk) {
     if let Some(attempt) = request.attempts.borrow_mut().last_mut() {
-        attempt.response_length = exchange.body_received();
-        attempt.bytes_received = exchange.received();
-        attempt.bytes_sent = exchange.sending().sent();
+        attempt.response_length = talk.body_received();
+        attempt.bytes_received = talk.received();
+        attempt.bytes_sent = talk.sent();
     }
 }

@@ -2,8 +2,8 @@
 
 use super::body::Streamed;
 use super::error::Result;
-use super::exchange::Exchange;
 use super::phases::Serving;
+use super::talk::Talk;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -31,26 +31,26 @@ enum Event<T> {
     Changed,
 }
 
-/// Waits for what `poll` waits for. Meanwhile the client's body is passed on where the exchange
-/// streams one; else the client's going away ends the wait, unless `proxy_ignore_client_abort` is
+/// Waits for what `poll` waits for. Meanwhile the client's body is passed on where it is
+/// streamed; else the client's going away ends the wait, unless `proxy_ignore_client_abort` is
 /// on.
 ///
 /// # Errors
 /// The client broke off within its body.
 pub(super) async fn wait_for<T>(
     serving: &mut Serving<'_>,
-    exchange: &mut Exchange,
-    mut poll: impl FnMut(&mut Exchange, &mut Context<'_>) -> Poll<T>,
+    talk: &mut Talk,
+    mut poll: impl FnMut(&mut Talk, &mut Context<'_>) -> Poll<T>,
 ) -> Result<Said<T>> {
     loop {
-        let wants = exchange.sending().wants_chunk();
-        let streams = exchange.sending().streams();
+        let wants = talk.wants_chunk();
+        let streams = talk.streams();
         let mut client = pin!(listen(serving, wants, streams));
         let event = poll_fn(|cx| {
-            if let Poll::Ready(said) = poll(exchange, cx) {
+            if let Poll::Ready(said) = poll(talk, cx) {
                 return Poll::Ready(Event::Peer(said));
             }
-            if wants != exchange.sending().wants_chunk() {
+            if wants != talk.wants_chunk() {
                 return Poll::Ready(Event::Changed);
             }
             client.as_mut().poll(cx).map(Event::Client)
@@ -61,8 +61,8 @@ pub(super) async fn wait_for<T>(
             Event::Client(said) => match said? {
                 Client::Gone => return Ok(Said::ClientGone),
                 Client::Body(Streamed::Refused(status)) => return Ok(Said::Refused(status)),
-                Client::Body(Streamed::Chunk(chunk)) => exchange.sending().push(Some(&chunk)),
-                Client::Body(Streamed::End) => exchange.sending().push(None),
+                Client::Body(Streamed::Chunk(chunk)) => talk.push(Some(chunk)),
+                Client::Body(Streamed::End) => talk.push(None),
             },
         }
     }

@@ -48,7 +48,7 @@ impl Timeouts {
 }
 
 /// Why a try failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Failed {
     pub fault: Fault,
     /// Bytes of the request may have reached the peer.
@@ -141,22 +141,10 @@ impl Line {
         timeouts: Timeouts,
         secured: Option<&Secured>,
     ) -> Result<Self, Failed> {
-        let failed = |fault, reason| Failed { fault, sent: false, stale: false, reason };
-        match Transport::connect(peer, timeouts, secured).await {
-            Ok(transport) => {
-                let history = History::new(peer.address.clone(), secured);
-                Ok(Self::new(Connection::new(transport), history))
-            }
-            Err(Unreachable::Connect(error)) => {
-                Err(failed(fault_of(&error), describe("connect()", &error, CONNECTING)))
-            }
-            Err(Unreachable::HandshakeTimedOut) => {
-                Err(failed(Fault::Timeout, format!("{TIMED_OUT} {SHAKING_HANDS}")))
-            }
-            Err(Unreachable::Handshake(why)) => {
-                Err(failed(Fault::Error, format!("{why} {SHAKING_HANDS}")))
-            }
-        }
+        let transport = Transport::connect(peer, timeouts, secured).await;
+        let transport = transport.map_err(Unreachable::failed)?;
+        let history = History::new(peer.address.clone(), secured);
+        Ok(Self::new(Connection::new(transport), history))
     }
 
     /// Begins to send a request.
@@ -177,6 +165,22 @@ impl Line {
     /// Whether there is nothing to read from it: neither its end nor bytes that nobody asked for.
     pub fn stands(&mut self) -> bool {
         self.0.connection.stands()
+    }
+}
+
+impl Unreachable {
+    /// The same as a try that failed.
+    pub fn failed(self) -> Failed {
+        let failed = |fault, reason| Failed { fault, sent: false, stale: false, reason };
+        match self {
+            Self::Connect(error) => {
+                failed(fault_of(&error), describe("connect()", &error, CONNECTING))
+            }
+            Self::HandshakeTimedOut => {
+                failed(Fault::Timeout, format!("{TIMED_OUT} {SHAKING_HANDS}"))
+            }
+            Self::Handshake(why) => failed(Fault::Error, format!("{why} {SHAKING_HANDS}")),
+        }
     }
 }
 

@@ -162,7 +162,7 @@ impl Destination {
     async fn by_url(serving: &Serving<'_>, value: Bytes) -> Result<Self, u16> {
         let request = &serving.request;
         let text = String::from_utf8_lossy(&value);
-        let parts = split_url(&text).map_err(|_| {
+        let parts = split_url(&text, request.conf().proxy.grpc).map_err(|_| {
             request.log(Level::Error, format_args!("invalid URL prefix in \"{text}\""));
             500u16
         })?;

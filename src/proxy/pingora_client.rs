@@ -2,25 +2,48 @@
 
 use super::error::Result;
 use super::head;
+use crate::http::headers::Headers;
 use crate::request::Request;
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::ErrorType;
-use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::proxy::Session;
 use std::time::Duration;
 
 /// Marks the failure that makes pingora flush.
 const FLUSH: &str = "MoongateFlush";
 
-/// Writes the response's head.
-pub(super) async fn write_head(session: &mut Session, request: &Request) -> Result<()> {
+/// Writes the response's head; `is_all` where nothing follows.
+pub(super) async fn write_head(
+    session: &mut Session,
+    request: &Request,
+    is_all: bool,
+) -> Result<()> {
     // The socket may take everything while the client's window is shut.
     let timeout_ms = request.conf().send_timeout_ms;
     session.set_write_timeout((timeout_ms > 0).then(|| Duration::from_millis(timeout_ms)));
     let wants_keepalive = session.downstream_session.get_keepalive().is_some();
     let (head, length) = head::build(request, wants_keepalive)?;
     request.bytes_sent.set(request.bytes_sent.get() + length);
-    Ok(session.downstream_session.write_response_header(Box::new(head)).await?)
+    match &mut *session.downstream_session {
+        ServerSession::H2(stream) => Ok(stream.write_response_header(Box::new(head), is_all)?),
+        session => Ok(session.write_response_header(Box::new(head)).await?),
+    }
+}
+
+/// Ends the response, with `trailers` if there are any.
+pub(super) async fn write_end(session: &mut Session, trailers: &Headers) -> Result<()> {
+    if trailers.is_empty() {
+        return write_chunk(session, Bytes::new(), true).await;
+    }
+    let fields = trailers.iter().filter_map(|(name, value)| {
+        let name = HeaderName::from_bytes(name).ok()?;
+        Some((name, HeaderValue::from_bytes(value).ok()?))
+    });
+    let mut map = HeaderMap::with_capacity(trailers.len());
+    map.extend(fields.map(|(name, value)| (Some(name), value)));
+    Ok(session.downstream_session.write_response_trailers(map).await?)
 }
 
 /// Writes a part of the body, `last` its end.

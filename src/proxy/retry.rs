@@ -4,11 +4,11 @@ use super::balancer;
 use super::beside::{Said, wait_for, watch};
 use super::body::{Begun, Read};
 use super::error::Result;
-use super::exchange::{Exchange, Failed, Line, Rest, Sending, Timeouts};
+use super::exchange::{Failed, Rest, Timeouts};
 use super::phases::{Flow, Serving, cut};
 use super::pick::Destination;
 use super::stand_in;
-use super::upstream_request;
+use super::talk::{Line, NotBegun, Talk};
 use super::upstream_response;
 use crate::clock::{self, Tick};
 use crate::http::h1::response_head::ReceivedHead;
@@ -89,8 +89,8 @@ async fn answer(serving: &mut Serving<'_>, target: &ProxyTarget) -> Result<Flow>
             Tried::Answered(head, _) if stand_in::after_answer(&request, &mut round, &head) => {
                 continue;
             }
-            Tried::Answered(head, exchange) => {
-                return upstream_response::pass(serving, head, exchange, guard).await;
+            Tried::Answered(head, talk) => {
+                return upstream_response::pass(serving, head, talk, guard).await;
             }
         };
         if let Some(flow) = after_failure(&request, &mut round, &peer, &failed)
@@ -104,7 +104,7 @@ async fn answer(serving: &mut Serving<'_>, target: &ProxyTarget) -> Result<Flow>
 /// How a try at a peer ended.
 enum Tried {
     /// With the head of a response.
-    Answered(ReceivedHead, Box<Exchange>),
+    Answered(ReceivedHead, Talk),
     /// Without one.
     Failed(Failed),
     /// The request is over.
@@ -116,8 +116,8 @@ enum Tried {
 /// says, if nothing of it was sent or it may be repeated (RFC 9110 section 9.2.2; of POST, LOCK and
 /// PATCH nginx says that they may not).
 async fn attempt(serving: &mut Serving<'_>, round: &mut Round, peer: &Arc<Peer>) -> Result<Tried> {
-    let Destination { group, secured, .. } = &round.destination;
-    let kept = Line::kept(&serving.worker.pool, group, peer, secured.as_ref());
+    let http2 = serving.request.conf().proxy.http2;
+    let kept = Line::kept(&serving.worker, http2, round, peer);
     let line = match kept {
         Some(line) => line,
         None => match Box::pin(connect(serving, round, peer)).await {
@@ -149,11 +149,11 @@ async fn attempt(serving: &mut Serving<'_>, round: &mut Round, peer: &Arc<Peer>)
 async fn connect(
     serving: &mut Serving<'_>,
     round: &Round,
-    peer: &Peer,
+    peer: &Arc<Peer>,
 ) -> std::result::Result<Line, Result<Tried>> {
+    let (worker, http2) = (serving.worker.clone(), serving.request.conf().proxy.http2);
     let connected = {
-        let mut connect =
-            pin!(Line::fresh(peer, round.timeouts, round.destination.secured.as_ref()));
+        let mut connect = pin!(Line::fresh(&worker, http2, round, peer));
         let mut left = pin!(watch(serving, round.begun.is_some()));
         poll_fn(|cx| match connect.as_mut().poll(cx) {
             Poll::Ready(connected) => Poll::Ready(Some(connected)),
@@ -173,13 +173,6 @@ async fn exchange(serving: &mut Serving<'_>, round: &mut Round, line: Line) -> R
     let request = serving.request.clone();
     note(&request, |it, ms| it.connect_ms = Some(ms));
     let streams = round.begun.is_some();
-    let mut head = serving.worker.pool.buffer();
-    let Some(written) =
-        upstream_request::write_head(&request, &round.destination.uri, streams, &mut head)
-    else {
-        request.log(Level::Error, format_args!("the method for the upstream is none"));
-        return Ok(Tried::Ended(Flow::Status(500)));
-    };
     let rest = match body_of(&request, streams).await {
         Ok(rest) => rest,
         Err(error) => {
@@ -187,25 +180,32 @@ async fn exchange(serving: &mut Serving<'_>, round: &mut Round, line: Line) -> R
             return Ok(Tried::Ended(Flow::Status(500)));
         }
     };
-    let mut sending = Sending::new(head, rest);
-    if let Some(begun) = &round.begun {
-        sending.push(Some(begun));
-    }
-    let mut exchange = line.send(&round.destination.group, sending, round.timeouts);
-    if written.upgrades && may_switch(serving) && !streams {
+    let (mut talk, written) = match Talk::begin(&serving.worker, &request, round, line, rest) {
+        Ok(begun) => begun,
+        Err(NotBegun::Failed(failed)) => return Ok(Tried::Failed(failed)),
+        Err(NotBegun::Method) => {
+            request.log(Level::Error, format_args!("the method for the upstream is none"));
+            return Ok(Tried::Ended(Flow::Status(500)));
+        }
+    };
+    if let Talk::H1(exchange) = &mut talk
+        && written.upgrades
+        && may_switch(serving)
+        && !streams
+    {
         exchange.allow_switch();
     }
     let limit = request.conf().proxy.buffer_size;
-    let said = wait_for(serving, &mut exchange, |it, cx| it.poll_head(cx, limit)).await;
+    let said = wait_for(serving, &mut talk, |it, cx| it.poll_head(cx, limit)).await;
     note(&request, |it, ms| {
         it.header_ms = Some(ms).filter(|_| matches!(said, Ok(Said::Peer(Ok(_)))));
-        it.bytes_received = exchange.received();
-        it.bytes_sent = exchange.sending().sent();
+        it.bytes_received = talk.received();
+        it.bytes_sent = talk.sent();
     });
     match said? {
         Said::Peer(Ok(head)) => {
-            exchange.expect_body(&head, written.headless);
-            Ok(Tried::Answered(head, exchange))
+            talk.expect_body(&head, written.headless);
+            Ok(Tried::Answered(head, talk))
         }
         Said::Peer(Err(failed)) => Ok(Tried::Failed(failed)),
         Said::ClientGone => gone(&request, true).map(Tried::Ended),
@@ -261,6 +261,7 @@ fn streams_body(request: &Request) -> bool {
     let proxy = &request.conf().proxy;
     let has_body = match request.content_length.get() {
         Some(length) => length > 0,
+        None if request.version == Version::Http2 => proxy.http11,
         None => proxy.http11 && request.headers.borrow().contains(b"transfer-encoding"),
     };
     has_body

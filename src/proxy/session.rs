@@ -6,7 +6,9 @@ use super::body::{self, Reader};
 use super::error::{Error, Result};
 use super::head;
 use super::pingora_client;
+use super::trailers::takes_trailers;
 use crate::downstream::Wire;
+use crate::http::headers::Headers;
 use crate::log::Level;
 use crate::request::Request;
 use bytes::Bytes;
@@ -99,20 +101,24 @@ impl<'a> Client<'a> {
             let head = std::mem::take(&mut output.head_ready);
             (head, std::mem::take(&mut output.chunks), std::mem::take(&mut output.last))
         };
+        let has_trailers = !request.response.borrow().trailers.is_empty();
         if with_head {
             request.connection.send_timeout_ms.set(request.conf().send_timeout_ms);
-            self.write_head(request).await?;
+            let is_all = last && chunks.is_empty() && !has_trailers;
+            self.write_head(request, is_all).await?;
         }
         if head::has_body(request) {
             let count = chunks.len();
             for (index, chunk) in chunks.into_iter().enumerate() {
-                self.write_chunk(request, chunk, last && index + 1 == count).await?;
+                self.write_chunk(request, chunk, last && index + 1 == count && !has_trailers)
+                    .await?;
             }
         }
         if last { self.end(request).await } else { Ok(()) }
     }
 
-    async fn write_head(&mut self, request: &Request) -> Result<()> {
+    /// Writes the head; `is_all` where nothing follows.
+    async fn write_head(&mut self, request: &Request, is_all: bool) -> Result<()> {
         match &mut self.side {
             Side::H1 { wire, keeps, head_length } => {
                 let expects = self.reader.expects_continue(request) && !wire.is_body_over();
@@ -125,10 +131,11 @@ impl<'a> Client<'a> {
                 head::write(request, *keeps, wire.end());
                 *head_length = (wire.end().len() - before) as u64;
             }
-            Side::Pingora(session) => {
-                Box::pin(pingora_client::write_head(session, request)).await?;
-            }
             Side::Captured(_) => return Ok(()),
+            Side::Pingora(session) => {
+                self.is_ended = is_all;
+                Box::pin(pingora_client::write_head(session, request, is_all)).await?;
+            }
         }
         let response = request.response.borrow();
         self.body_left = response.content_length.filter(|_| head::has_body(request));
@@ -166,13 +173,17 @@ impl<'a> Client<'a> {
         match &mut self.side {
             Side::H1 { wire, .. } => {
                 if request.response.borrow().chunked && head::has_body(request) {
-                    wire.push_end();
+                    let response = request.response.borrow();
+                    let none = Headers::new();
+                    // A client that has not asked for them may not know what they are.
+                    wire.push_end(if takes_trailers(request) { &response.trailers } else { &none });
                 }
                 self.flush_socket().await?;
             }
             Side::Pingora(_) if self.is_ended => {}
             Side::Pingora(session) => {
-                Box::pin(pingora_client::write_chunk(session, Bytes::new(), true)).await?;
+                let trailers = request.response.borrow().trailers.clone();
+                Box::pin(pingora_client::write_end(session, &trailers)).await?;
             }
             Side::Captured(_) => {}
         }

@@ -5,6 +5,7 @@ use super::error::Result;
 use super::exchange::Exchange;
 use super::phases::{Flow, Serving};
 use super::retry::end_attempt;
+use super::talk::Talk;
 use crate::downstream::Wire;
 use crate::log::Level;
 use crate::sys::errno::Errno;
@@ -58,7 +59,7 @@ pub(super) async fn run(serving: &mut Serving<'_>, mut exchange: Box<Exchange>) 
         ),
         End::Over | End::Client => {}
     }
-    count(&request, &mut exchange);
+    count(&request, &mut Talk::H1(exchange));
     end_attempt(&request, None);
     request.finished.set(true);
     // What was sent is counted with it; a client that failed is known.

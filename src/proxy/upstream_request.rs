@@ -110,7 +110,7 @@ fn is_target(target: &[u8]) -> bool {
 }
 
 /// The length of the body that is sent; `None` where nginx sends no `Content-Length`.
-fn body_length(request: &Request) -> Option<u64> {
+pub(super) fn body_length(request: &Request) -> Option<u64> {
     if !request.conf().proxy.pass_request_body {
         return None;
     }
@@ -124,7 +124,7 @@ fn body_length(request: &Request) -> Option<u64> {
 }
 
 /// The request target for the upstream (`ngx_http_proxy_create_request`).
-fn write_uri(request: &Request, part: &UriPart, out: &mut Vec<u8>) {
+pub(super) fn write_uri(request: &Request, part: &UriPart, out: &mut Vec<u8>) {
     let start = out.len();
     let path = request.uri.borrow();
     match part {

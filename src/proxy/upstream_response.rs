@@ -2,10 +2,12 @@
 
 use super::ahead::{Ahead, Next};
 use super::error::Result;
-use super::exchange::{Broken, Exchange};
+use super::exchange::Broken;
 use super::filters;
 use super::phases::{Flow, Serving, cut};
 use super::retry::{end_attempt, gone};
+use super::talk::Talk;
+use super::trailers;
 use super::tunnel;
 use crate::http::h1::response_head::{Meaning, ReceivedHead};
 use crate::http::headers::Headers;
@@ -35,7 +37,7 @@ const ACCEL_KEPT: [&[u8]; 6] = [
 pub(super) async fn pass(
     serving: &mut Serving<'_>,
     head: ReceivedHead,
-    exchange: Box<Exchange>,
+    talk: Talk,
     guard: ActiveGuard,
 ) -> Result<Flow> {
     let request = serving.request.clone();
@@ -46,6 +48,7 @@ pub(super) async fn pass(
         && request.conf().error_page.iter().any(|it| it.statuses.contains(&status));
     let target = head.meant(Meaning::AccelRedirect).map(|it| it.value_bytes());
     let buffering = is_buffered(&proxy, &head);
+    trailers::note_head(&request, &head);
     *request.upstream_headers.borrow_mut() = head;
     if intercepted {
         end_attempt(&request, None);
@@ -66,14 +69,17 @@ pub(super) async fn pass(
         end_attempt(&request, None);
         return Ok(Flow::Done);
     }
-    if status == 101 {
-        // What goes on in a tunnel, and for how long, is not the variant's doing.
-        request.end_charge();
-        // What is rare, and large, takes no room in every request's future.
-        return Box::pin(tunnel::run(serving, exchange)).await;
-    }
+    let talk = match talk {
+        Talk::H1(exchange) if status == 101 => {
+            // What goes on in a tunnel, and for how long, is not the variant's doing.
+            request.end_charge();
+            // What is rare, and large, takes no room in every request's future.
+            return Box::pin(tunnel::run(serving, exchange)).await;
+        }
+        talk => talk,
+    };
     let limit = if buffering { proxy.buffers_bytes } else { 0 };
-    let ahead = Ahead::new(serving, exchange, guard, limit);
+    let ahead = Ahead::new(serving, talk, guard, limit);
     let sent = stream(serving, ahead).await;
     end_attempt(&request, None);
     sent
@@ -221,6 +227,9 @@ async fn stream(serving: &mut Serving<'_>, mut ahead: Ahead) -> Result<Flow> {
 async fn broke_off(serving: &mut Serving<'_>, request: &Request, broken: &Broken) -> Result<Flow> {
     request.log(Level::Error, format_args!("{broken}"));
     request.note_ending(Ending::NoAnswer);
+    if trailers::end_broken(request) {
+        return Ok(Flow::Done);
+    }
     serving.client.flush_output(request).await?;
     serving.client.flush_socket().await?;
     cut("the upstream broke off")

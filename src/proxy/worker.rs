@@ -1,6 +1,7 @@
 //! What the requests of one worker share.
 
 use super::host::ProxyHost;
+use super::multiplexed::Links;
 use super::pick::Targets;
 use super::pool::Pool;
 use crate::lua::vm::Vm;
@@ -75,6 +76,8 @@ pub struct WorkerState {
     pub id: usize,
     /// Idle connections to upstreams.
     pub(super) pool: Rc<Pool>,
+    /// Connections to upstreams by HTTP/2.
+    pub(super) links: Rc<Links>,
     /// Where round robin and the like stand.
     pub picker: RefCell<Picker>,
     /// The state of all peers.
@@ -90,6 +93,7 @@ impl WorkerState {
         let made = Rc::new(Self {
             id,
             pool: Rc::default(),
+            links: Rc::default(),
             picker: RefCell::new(Picker::new()),
             registry,
             series: RefCell::default(),

@@ -27,6 +27,9 @@ pub struct Attempt {
     pub bytes_received: u64,
     /// Bytes written to the peer.
     pub bytes_sent: u64,
+    /// gRPC's status: of the trailers, of a head without body, or 14 where the response broke off;
+    /// `None` where none came.
+    pub grpc_status: Option<u32>,
     /// The first try of another upstream, after an internal redirect: shown behind ` : `.
     pub starts_group: bool,
 }
@@ -44,6 +47,7 @@ impl Attempt {
             response_length: 0,
             bytes_received: 0,
             bytes_sent: 0,
+            grpc_status: None,
             starts_group,
         }
     }

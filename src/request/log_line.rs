@@ -46,9 +46,16 @@ impl Request {
         if let Ok(attempts) = self.attempts.try_borrow()
             && let Some(attempt) = attempts.0.last()
         {
+            let (grpc, tls) = (self.conf().proxy.grpc, self.upstream_is_tls.get());
             let uri = self.uri.try_borrow().map(|it| it.clone()).unwrap_or_default();
-            let scheme = if self.upstream_is_tls.get() { &b"https://"[..] } else { b"http://" };
-            let url = [scheme, attempt.peer.as_bytes(), &uri].concat();
+            let (scheme, uri) = match (grpc, tls) {
+                (false, false) => (&b"http://"[..], &uri[..]),
+                (false, true) => (&b"https://"[..], &uri[..]),
+                // gRPC replaces nothing of the URI, and nginx does not show it.
+                (true, false) => (&b"grpc://"[..], &b""[..]),
+                (true, true) => (&b"grpcs://"[..], &b""[..]),
+            };
+            let url = [scheme, attempt.peer.as_bytes(), uri].concat();
             line.quoted("upstream", url);
         }
         if let Ok(headers) = self.headers.try_borrow()

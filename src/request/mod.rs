@@ -142,6 +142,8 @@ pub struct Request {
     pub attempts: RefCell<Attempts>,
     /// The head of the last upstream response, for `$upstream_http_*`.
     pub upstream_headers: RefCell<ReceivedHead>,
+    /// Its trailers, for `$upstream_trailer_*`.
+    pub upstream_trailers: RefCell<Headers>,
     /// `$proxy_host` and `$proxy_port`.
     pub proxy_host: RefCell<(Bytes, Bytes)>,
     /// The upstream is talked to by TLS.
@@ -298,6 +300,7 @@ impl Request {
             output: RefCell::default(),
             attempts: RefCell::default(),
             upstream_headers: RefCell::default(),
+            upstream_trailers: RefCell::default(),
             proxy_host: RefCell::default(),
             upstream_is_tls: Cell::new(false),
             captures: RefCell::default(),

@@ -25,6 +25,12 @@ impl Request {
             Var::UpstreamHttp(name) => {
                 put(self.upstream_headers.borrow().variable(name).as_deref(), out)
             }
+            Var::SentTrailer(name) => {
+                put(self.response.borrow().trailers.response_variable(name).as_deref(), out)
+            }
+            Var::UpstreamTrailer(name) => {
+                put(self.upstream_trailers.borrow().response_variable(name).as_deref(), out)
+            }
             Var::UpstreamCookie(name) => {
                 let headers = self.upstream_headers.borrow();
                 let pairs = headers.all(b"set-cookie");

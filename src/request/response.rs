@@ -33,6 +33,8 @@ pub struct ResponseHead {
     pub hides_date: bool,
     /// All other fields in order. A `Server` or `Date` in here replaces our own.
     pub headers: Headers,
+    /// What follows the body.
+    pub trailers: Headers,
 }
 
 impl ResponseHead {

@@ -184,8 +184,12 @@ pub struct ProxyConf {
     pub replaced: Vec<Box<[u8]>>,
     /// Response headers that are not passed on, lower case, the built-in ones included.
     pub hide_header: Vec<Box<[u8]>>,
-    /// HTTP/1.1 rather than 1.0 towards the upstream.
+    /// HTTP/1.1 or newer rather than 1.0 towards the upstream.
     pub http11: bool,
+    /// HTTP/2 towards the upstream.
+    pub http2: bool,
+    /// It is `grpc_pass` that says so.
+    pub grpc: bool,
     /// `proxy_method`.
     pub method: Option<Template>,
     /// Milliseconds.

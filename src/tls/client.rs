@@ -22,6 +22,9 @@ use std::sync::{Arc, OnceLock};
 /// Sessions that are remembered; more push all out.
 const MOST_SESSIONS: usize = 1024;
 
+/// What is offered where HTTP/2 is to be spoken (RFC 7301's list of names).
+const ALPN_HTTP2: &[u8] = b"\x02h2";
+
 /// `X509_V_ERR_HOSTNAME_MISMATCH` and `X509_V_ERR_IP_ADDRESS_MISMATCH`.
 const MISMATCHES: [i32; 2] = [62, 64];
 
@@ -70,8 +73,9 @@ fn take_any(_good: bool, _chain: &mut X509StoreContextRef) -> bool {
 }
 
 impl Client {
-    /// What `settings`, inherited, say for the location at `at`; `None` after a fault.
-    pub fn new(settings: &Settings, at: &At, files: &mut Files<'_>) -> Option<Self> {
+    /// What `settings`, inherited, say for the location at `at`, in the words of `family`, `proxy`
+    /// or `grpc`; `None` after a fault.
+    pub fn new(settings: &Settings, at: &At, family: &str, files: &mut Files<'_>) -> Option<Self> {
         let context = SslContextBuilder::new(SslMethod::tls_client());
         let mut context = files.check(at, "SSL_CTX_new()", context)?;
         versions(&mut context, settings.proxy_ssl_protocols.as_deref(), at, files);
@@ -85,9 +89,12 @@ impl Client {
                 | SslOptions::IGNORE_UNEXPECTED_EOF,
         );
         context.set_mode(SslMode::RELEASE_BUFFERS | SslMode::ENABLE_PARTIAL_WRITE);
-        own_certificate(&mut context, settings, files)?;
+        if settings.proxy_http_version == Some(20) {
+            files.check(at, "SSL_CTX_set_alpn_protos()", context.set_alpn_protos(ALPN_HTTP2))?;
+        }
+        own_certificate(&mut context, settings, family, files)?;
         let verifies = settings.proxy_ssl_verify == Some(true);
-        verification(&mut context, settings, at, files)?;
+        verification(&mut context, settings, (at, family), files)?;
         let sessions = (settings.proxy_ssl_session_reuse != Some(false)).then(Sessions::default);
         if let Some(sessions) = &sessions {
             remember(&mut context, Arc::clone(sessions));
@@ -159,13 +166,14 @@ pub(super) fn without_port(name: &str) -> &str {
 fn own_certificate(
     context: &mut SslContextBuilder,
     settings: &Settings,
+    family: &str,
     files: &mut Files<'_>,
 ) -> Option<()> {
     let Some(certificate) = &settings.proxy_ssl_certificate else { return Some(()) };
     let Some(key) = &settings.proxy_ssl_certificate_key else {
         let name = &certificate.text;
         let message =
-            format!("no \"proxy_ssl_certificate_key\" is defined for certificate \"{name}\"");
+            format!("no \"{family}_ssl_certificate_key\" is defined for certificate \"{name}\"");
         files.fault(&certificate.at, message);
         return None;
     };
@@ -176,7 +184,7 @@ fn own_certificate(
 fn verification(
     context: &mut SslContextBuilder,
     settings: &Settings,
-    at: &At,
+    (at, family): (&At, &str),
     files: &mut Files<'_>,
 ) -> Option<()> {
     if settings.proxy_ssl_verify != Some(true) {
@@ -184,7 +192,8 @@ fn verification(
         return Some(());
     }
     let Some(file) = &settings.proxy_ssl_trusted_certificate else {
-        files.fault(at, "no proxy_ssl_trusted_certificate for proxy_ssl_verify");
+        let message = format!("no {family}_ssl_trusted_certificate for {family}_ssl_verify");
+        files.fault(at, message);
         return None;
     };
     let (store, _) = files.trusted(&[file])?;

@@ -18,6 +18,10 @@ pub enum Var {
     SentHttp(Box<[u8]>),
     /// `$upstream_http_NAME`: a header of the upstream's response.
     UpstreamHttp(Box<[u8]>),
+    /// `$sent_trailer_NAME`: what followed the response's body.
+    SentTrailer(Box<[u8]>),
+    /// `$upstream_trailer_NAME`: what followed the body of the upstream's response.
+    UpstreamTrailer(Box<[u8]>),
     /// `$upstream_cookie_NAME`: a cookie that the upstream's response sets.
     UpstreamCookie(Box<[u8]>),
     /// `$1` to `$9`, `$0` for the whole match: captures of the last regex.
@@ -36,12 +40,14 @@ pub enum Var {
 type Make = fn(Box<[u8]>) -> Var;
 
 /// Variables with a parameter in their name.
-const PARAMETRIC: [(&[u8], Make); 6] = [
+const PARAMETRIC: [(&[u8], Make); 8] = [
     (b"http_", Var::Http),
     (b"arg_", Var::Arg),
     (b"cookie_", Var::Cookie),
     (b"sent_http_", Var::SentHttp),
     (b"upstream_http_", Var::UpstreamHttp),
+    (b"sent_trailer_", Var::SentTrailer),
+    (b"upstream_trailer_", Var::UpstreamTrailer),
     (b"upstream_cookie_", Var::UpstreamCookie),
 ];
 

@@ -59,7 +59,7 @@ pub enum LocationMatch {
     Named(String),
 }
 
-/// `proxy_pass URL`.
+/// `proxy_pass URL`, or `grpc_pass URL`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProxyPass {
@@ -69,6 +69,9 @@ pub struct ProxyPass {
     /// The URL as written: `http://name`, `http://name/uri`, `http://$backend`,
     /// `http://unix:/p:/uri`.
     pub url: Text,
+    /// `grpc_pass` has it: `grpc://name`, `grpcs://name` or `name`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grpc: bool,
 }
 
 /// A directive of the rewrite module (and `set_by_lua`, which runs among them).

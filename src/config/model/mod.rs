@@ -12,6 +12,7 @@ mod lua;
 mod main;
 mod more_headers;
 mod rollout;
+mod setting;
 mod settings;
 mod tls;
 mod upstream;
@@ -32,9 +33,9 @@ pub use rollout::{
     Ask, AskSource, Choice, FailureLimit, LatencyLimit, OnBreach, OnMissing, Rollout, Rule, Step,
     StickyCookie, StickyKey, Trust, Variant, Webhook,
 };
-pub use settings::{
-    AddHeader, ErrorPage, LargeBuffers, LingeringClose, NextUpstream, ServerTokens, Settings,
-    SizeUnlimited,
+pub use setting::{
+    AddHeader, ErrorPage, LargeBuffers, LingeringClose, NextUpstream, ServerTokens, SizeUnlimited,
 };
+pub use settings::Settings;
 pub use tls::{PlacedText, SessionCache, TlsVersion, VerifyClient};
 pub use upstream::{Balance, HealthCheck, HealthKind, HealthMatch, Peer, PeerAddress, Upstream};

@@ -1,105 +1,11 @@
 //! The settings that http, server, location and `if` share, each inherited as a whole.
 
 use super::{
-    AccessLog, Chunk, EchoLine, ErrorLog, MoreHeaders, PlacedText, Resolver, SessionCache, Text,
-    TlsVersion, VerifyClient,
+    AccessLog, AddHeader, Chunk, EchoLine, ErrorLog, ErrorPage, LargeBuffers, LingeringClose,
+    MoreHeaders, NextUpstream, PlacedText, Resolver, ServerTokens, SessionCache, SizeUnlimited,
+    Text, TlsVersion, VerifyClient,
 };
-use crate::config::diagnostic::At;
 use serde::{Deserialize, Serialize};
-
-/// A size with `0` for no limit, as `client_max_body_size` has it.
-pub type SizeUnlimited = u64;
-
-/// `error_page CODE… [=[RESPONSE]] URI`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ErrorPage {
-    /// Where it is written.
-    #[serde(default)]
-    pub at: At,
-    /// The statuses it serves.
-    pub statuses: Vec<u16>,
-    /// `=200`: `Some(Some(200))`; a bare `=`, what the page answers: `Some(None)`, `null` in JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "written")]
-    pub response: Option<Option<u16>>,
-    /// A path, a URL or `@name`; with variables.
-    pub uri: Text,
-}
-
-/// A value that was written, be it `null`: what is absent is the default and never comes here.
-fn written<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<u16>>, D::Error> {
-    Option::deserialize(from).map(Some)
-}
-
-/// `add_header NAME VALUE [always]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AddHeader {
-    /// Where it is written.
-    #[serde(default)]
-    pub at: At,
-    /// The header's name.
-    pub name: String,
-    /// Its value, with variables.
-    pub value: Text,
-    /// `always`: on every status, not only 200, 201, 204, 206, 301-304, 307 and 308.
-    #[serde(default)]
-    pub always: bool,
-}
-
-/// `server_tokens`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ServerTokens {
-    /// Name and version.
-    On,
-    /// The name.
-    Off,
-    /// Name, version and build.
-    Build,
-}
-
-/// `large_client_header_buffers NUMBER SIZE`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LargeBuffers {
-    /// How many.
-    pub number: u32,
-    /// The size of each.
-    pub size_bytes: u64,
-}
-
-/// `lingering_close`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LingeringClose {
-    /// Never.
-    Off,
-    /// Where the client may send more.
-    #[default]
-    On,
-    /// Always.
-    Always,
-}
-
-/// `proxy_next_upstream` as a set of causes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[derive(Default)]
-pub struct NextUpstream {
-    /// `error`.
-    pub error: bool,
-    /// `timeout`.
-    pub timeout: bool,
-    /// `invalid_header`.
-    pub invalid_header: bool,
-    /// `non_idempotent`.
-    pub non_idempotent: bool,
-    /// `http_500` and so on.
-    pub statuses: Vec<u16>,
-    /// `off`: never, whatever else is named.
-    pub off: bool,
-}
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
@@ -261,7 +167,7 @@ settings! {
     proxy_hide_header: Vec<String>,
     /// `proxy_pass_header` names.
     proxy_pass_header: Vec<String>,
-    /// `proxy_http_version`: 10 (the default) or 11.
+    /// `proxy_http_version`: 10 (the default), 11 or 20.
     proxy_http_version: u8,
     /// `proxy_method`.
     proxy_method: Text,
@@ -315,6 +221,50 @@ settings! {
     proxy_ssl_ciphers: PlacedText,
     /// `proxy_ssl_session_reuse`; default on.
     proxy_ssl_session_reuse: bool,
+    /// `grpc_set_header NAME VALUE` lines.
+    grpc_set_header: Vec<(String, Text)>,
+    /// `grpc_hide_header` names.
+    grpc_hide_header: Vec<String>,
+    /// `grpc_pass_header` names.
+    grpc_pass_header: Vec<String>,
+    /// `grpc_connect_timeout`, milliseconds; default 60 s.
+    grpc_connect_timeout_ms: u64,
+    /// `grpc_send_timeout`, milliseconds; default 60 s.
+    grpc_send_timeout_ms: u64,
+    /// `grpc_read_timeout`, milliseconds; default 60 s.
+    grpc_read_timeout_ms: u64,
+    /// `grpc_next_upstream`; default `error timeout`.
+    grpc_next_upstream: NextUpstream,
+    /// `grpc_next_upstream_tries`; default 0, no limit.
+    grpc_next_upstream_tries: u32,
+    /// `grpc_next_upstream_timeout`, milliseconds; default 0, no limit.
+    grpc_next_upstream_timeout_ms: u64,
+    /// `grpc_intercept_errors`; default off.
+    grpc_intercept_errors: bool,
+    /// `grpc_buffer_size`, bytes; default 4k.
+    grpc_buffer_size: usize,
+    /// `grpc_ssl_server_name`; default off.
+    grpc_ssl_server_name: bool,
+    /// `grpc_ssl_name`; default the name of `grpc_pass`.
+    grpc_ssl_name: Text,
+    /// `grpc_ssl_verify`; default off.
+    grpc_ssl_verify: bool,
+    /// `grpc_ssl_verify_depth`; default 1.
+    grpc_ssl_verify_depth: u32,
+    /// `grpc_ssl_trusted_certificate`, a file.
+    grpc_ssl_trusted_certificate: PlacedText,
+    /// `grpc_ssl_certificate`, a file.
+    grpc_ssl_certificate: PlacedText,
+    /// `grpc_ssl_certificate_key`, a file.
+    grpc_ssl_certificate_key: PlacedText,
+    /// `grpc_ssl_password_file`.
+    grpc_ssl_password_file: PlacedText,
+    /// `grpc_ssl_protocols`, in order; default 1.2 and 1.3.
+    grpc_ssl_protocols: Vec<TlsVersion>,
+    /// `grpc_ssl_ciphers`; default `DEFAULT`.
+    grpc_ssl_ciphers: PlacedText,
+    /// `grpc_ssl_session_reuse`; default on.
+    grpc_ssl_session_reuse: bool,
     /// `ssl_certificate` files (server level, as all that begin with `ssl_`).
     ssl_certificate: Vec<PlacedText>,
     /// `ssl_certificate_key` files, one for each certificate.

@@ -141,6 +141,35 @@ impl ReceivedHead {
         self.bytes.slice(span.start as usize..span.end as usize)
     }
 
+    /// A head that came in another form than HTTP/1's: `fields` in order, names in lower case.
+    ///
+    /// # Errors
+    /// Two lengths, or one that is none.
+    pub fn from_fields<'a>(
+        status: u16,
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<Self, HeadError> {
+        let mut head = Self { status, ..Self::default() };
+        let mut bytes = Vec::with_capacity(256);
+        for (name, value) in fields {
+            let meaning = meaning_of(name);
+            if meaning == Meaning::ContentLength {
+                if head.content_length.is_some() {
+                    return Err(HeadError::Duplicate);
+                }
+                head.content_length = Some(length_of(value).ok_or(HeadError::Length)?);
+            }
+            let start = bytes.len();
+            bytes.extend_from_slice(name);
+            let end = bytes.len();
+            bytes.extend_from_slice(value);
+            let (name, value) = (Span::new(start, end), Span::new(end, bytes.len()));
+            head.fields.push(FieldSpan { name, value, meaning });
+        }
+        head.bytes = bytes.into();
+        Ok(head)
+    }
+
     /// The reason phrase; may be empty.
     pub fn reason(&self) -> Bytes {
         self.slice(self.reason)

@@ -3,6 +3,7 @@
 use super::{CLOSED, Exchange, TIMED_OUT};
 use crate::http::h1::chunked::{Decoder, Policy};
 use crate::http::h1::response_head::ReceivedHead;
+use crate::proxy::multiplexed::Interrupted;
 use crate::proxy::pool::Pool;
 use crate::sys::errno::Errno;
 use bytes::{Buf, Bytes};
@@ -37,6 +38,8 @@ pub(in crate::proxy) enum Broken {
     TimedOut,
     /// The chunks are none.
     Chunks,
+    /// HTTP/2's stream, or its connection, ended too early.
+    Interrupted(Interrupted),
 }
 
 impl fmt::Display for Broken {
@@ -47,6 +50,7 @@ impl fmt::Display for Broken {
             Self::Failed(error) => write!(f, "recv() failed {}", Errno(error)),
             Self::TimedOut => f.write_str(TIMED_OUT),
             Self::Chunks => f.write_str("upstream sent invalid chunked response"),
+            Self::Interrupted(why) => why.fmt(f),
         }?;
         f.write_str(" while reading upstream")
     }

@@ -212,10 +212,14 @@ impl Build<'_> {
             own.iter().map(|(name, value)| (text(name), self.template(value, at))).collect();
         let mut replaced: Vec<Box<[u8]>> =
             own.iter().map(|(name, _)| name.to_ascii_lowercase().into_bytes().into()).collect();
+        let http2 = settings.proxy_http_version == Some(20);
         for (name, value) in [("Host", "$proxy_host"), ("Connection", "close")] {
-            if !own.iter().any(|(it, _)| it.eq_ignore_ascii_case(name)) {
-                set_header.push((text(name), self.template(value, at)));
+            if (http2 && name == "Connection")
+                || own.iter().any(|(it, _)| it.eq_ignore_ascii_case(name))
+            {
+                continue;
             }
+            set_header.push((text(name), self.template(value, at)));
         }
         for name in REPLACED {
             if !replaced.iter().any(|it| **it == *name.as_bytes()) {
@@ -227,7 +231,9 @@ impl Build<'_> {
             set_header,
             replaced,
             hide_header: hidden_headers(settings),
-            http11: settings.proxy_http_version == Some(11),
+            http11: matches!(settings.proxy_http_version, Some(11 | 20)),
+            http2,
+            grpc: false,
             method: settings.proxy_method.as_ref().map(|it| self.template(it, at)),
             connect_timeout_ms: settings.proxy_connect_timeout_ms.unwrap_or(60_000),
             send_timeout_ms: settings.proxy_send_timeout_ms.unwrap_or(60_000),

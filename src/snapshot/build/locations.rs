@@ -1,6 +1,7 @@
 //! Locations, compiled with what they inherit, and the nameless ones of `if` blocks.
 
 use super::Build;
+use super::grpc;
 use super::proxy_pass::{default_redirect, may_be_tls};
 use crate::config::diagnostic::At;
 use crate::config::model;
@@ -93,11 +94,19 @@ impl Build<'_> {
         pass: Option<&model::ProxyPass>,
         prefix: &str,
     ) -> Arc<Conf> {
+        let is_grpc = pass.is_some_and(|it| it.grpc);
+        let of_grpc = is_grpc.then(|| grpc::as_proxy(settings));
+        let settings = of_grpc.as_ref().unwrap_or(settings);
         let mut conf = self.conf(settings, at);
-        if let Some(pass) = pass.filter(|it| may_be_tls(&it.url)) {
-            self.refuse_plain_checks(pass);
+        if is_grpc {
             let conf = Arc::make_mut(&mut conf);
-            Arc::make_mut(&mut conf.proxy).tls = self.proxy_tls(settings, at).map(Arc::new);
+            Arc::make_mut(&mut conf.proxy).grpc = true;
+        }
+        if let Some(pass) = pass.filter(|it| may_be_tls(it)) {
+            self.refuse_plain_checks(pass);
+            let family = if is_grpc { "grpc" } else { "proxy" };
+            let conf = Arc::make_mut(&mut conf);
+            Arc::make_mut(&mut conf.proxy).tls = self.proxy_tls(settings, at, family).map(Arc::new);
         }
         let wants_default = settings.proxy_redirect.as_ref().is_none_or(|it| it.contains(&None));
         if let Some(pass) = pass.filter(|it| wants_default && !has_variables(&it.url)) {

@@ -4,6 +4,7 @@ mod chunks;
 mod conf;
 mod cosocket;
 mod echo;
+mod grpc;
 mod locations;
 mod maps;
 mod proxy_pass;

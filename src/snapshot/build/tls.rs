@@ -42,12 +42,18 @@ impl Build<'_> {
         tls::server(settings, at, &mut self.files())
     }
 
-    /// How a location talks TLS to upstreams.
-    pub(super) fn proxy_tls(&mut self, settings: &Settings, at: &At) -> Option<ProxyTls> {
+    /// How a location talks TLS to upstreams; a fault names the directives of `family`: `proxy` or
+    /// `grpc`.
+    pub(super) fn proxy_tls(
+        &mut self,
+        settings: &Settings,
+        at: &At,
+        family: &str,
+    ) -> Option<ProxyTls> {
         let key = client_key(settings);
         let known = self.clients.iter().find(|(it, _)| *it == key).map(|(_, it)| it.clone());
         let client = known.unwrap_or_else(|| {
-            let client = tls::Client::new(settings, at, &mut self.files()).map(Arc::new);
+            let client = tls::Client::new(settings, at, family, &mut self.files()).map(Arc::new);
             self.clients.push((key, client.clone()));
             client
         });
@@ -59,7 +65,9 @@ impl Build<'_> {
 
     /// Health checks speak no TLS: over HTTP they would find all peers of such an upstream down.
     pub(super) fn refuse_plain_checks(&mut self, pass: &ProxyPass) {
-        let Some(parts) = split_url(&pass.url).ok().filter(|it| it.is_tls) else { return };
+        let Some(parts) = split_url(&pass.url, pass.grpc).ok().filter(|it| it.is_tls) else {
+            return;
+        };
         let (model, name) = (self.inputs.model.clone(), parts.upstream_name());
         let upstreams = model.http.iter().flat_map(|it| &it.upstreams);
         let mut checks = upstreams
@@ -131,6 +139,8 @@ fn client_key(settings: &Settings) -> Settings {
         it.as_ref().map(|it| PlacedText { at: At::default(), text: it.text.clone() })
     };
     Settings {
+        // By HTTP/2 another protocol is asked for.
+        proxy_http_version: settings.proxy_http_version.filter(|it| *it == 20),
         proxy_ssl_server_name: settings.proxy_ssl_server_name,
         proxy_ssl_verify: settings.proxy_ssl_verify,
         proxy_ssl_verify_depth: settings.proxy_ssl_verify_depth,

@@ -5,6 +5,8 @@
 
 pub mod client;
 pub mod dns;
+pub mod frames;
+pub mod h2_origin;
 pub mod head;
 pub mod load;
 pub mod origin;

@@ -128,7 +128,7 @@ fn health_check(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
     match scope {
         Scope::Upstream(upstream) => upstream.health_checks.push(check),
         Scope::Location(location) => {
-            let name = location.proxy_pass.as_ref().and_then(|it| static_upstream(&it.url));
+            let name = location.proxy_pass.as_ref().and_then(static_upstream);
             match name {
                 Some(name) => lower.location_checks.push((name, check)),
                 None => lower.fault(

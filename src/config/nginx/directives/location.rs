@@ -111,8 +111,10 @@ pub(super) fn replace_content(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node
     if let Some(handler) = handler.take() {
         lost.push(handler.directive().to_owned());
     }
-    if name != "proxy_pass" && proxy_pass.take().is_some() {
-        lost.push("proxy_pass".to_owned());
+    if name != "proxy_pass"
+        && let Some(pass) = proxy_pass.take()
+    {
+        lost.push(if pass.grpc { "grpc_pass" } else { "proxy_pass" }.to_owned());
     }
     if !name.starts_with("content_by_lua")
         && let Some(chunk) = content.take()

@@ -4,6 +4,8 @@ mod accepted;
 mod client;
 mod core;
 mod echo;
+mod grpc;
+mod grpc_ssl;
 mod health;
 mod http;
 mod listen;
@@ -38,6 +40,8 @@ pub fn all() -> impl Iterator<Item = &'static Directive> {
         health::TABLE,
         proxy::TABLE,
         proxy_ssl::TABLE,
+        grpc::TABLE,
+        grpc_ssl::TABLE,
         ssl::TABLE,
         map::TABLE,
         rollout::TABLE,
@@ -64,12 +68,13 @@ pub fn proxy_pass_has_uri(url: &str) -> bool {
     proxy::has_uri(url)
 }
 
-/// Whether a `proxy_pass` URL is one, as far as that is known before its variables are.
+/// Whether a URL of `proxy_pass`, or of `grpc_pass`, is one, as far as that is known before its
+/// variables are.
 ///
 /// # Errors
 /// nginx's message.
-pub fn proxy_pass_url(url: &str) -> Result<(), String> {
-    proxy::check_url(url)
+pub fn proxy_pass_url(url: &str, grpc: bool) -> Result<(), String> {
+    if grpc { proxy::check_grpc_url(url) } else { proxy::check_url(url) }
 }
 
 /// The address of a `listen`, normalised.

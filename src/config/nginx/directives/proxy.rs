@@ -27,7 +27,7 @@ pub(super) const TABLE: &[Directive] = &[
     ),
     custom("proxy_hide_header", HSL, ONE, hide_header, "A response header kept from clients."),
     custom("proxy_pass_header", HSL, ONE, pass_header, "A response header let through."),
-    custom("proxy_http_version", HSL, ONE, http_version, "`1.0` (default) or `1.1`."),
+    custom("proxy_http_version", HSL, ONE, http_version, "`1.0` (default), `1.1`, or `2`."),
     Directive::new(
         "proxy_method",
         HSL,
@@ -156,7 +156,14 @@ fn proxy_pass(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
         Scope::LocationIf(it) => &mut it.proxy_pass,
         _ => return,
     };
-    lower.once(node, Some(slot), Some(ProxyPass { at: node.at.clone(), url }));
+    if let Some(lost) = slot.take_if(|it| it.grpc) {
+        let message = format!(
+            "\"proxy_pass\" answers here; \"grpc_pass\", written in {}, has no effect",
+            lost.at
+        );
+        lower.warning(node, message);
+    }
+    lower.once(node, Some(slot), Some(ProxyPass { at: node.at.clone(), url, grpc: false }));
     replace_content(lower, scope, node);
 }
 
@@ -172,9 +179,21 @@ pub(super) fn check_url(url: &str) -> Result<(), String> {
     peer_address(authority(url)).map(|_| ())
 }
 
+/// The same of `grpc_pass`, which needs no scheme and takes no URI.
+pub(super) fn check_grpc_url(url: &str) -> Result<(), String> {
+    if url.contains('$') {
+        return Ok(());
+    }
+    let rest = behind(&["grpc://", "grpcs://"], url).unwrap_or(url);
+    peer_address(rest).map(|_| ())
+}
+
 /// What follows `http://` or `https://`, in any letter case.
 fn behind_scheme(url: &str) -> Option<&str> {
-    let schemes = ["http://", "https://"];
+    behind(&["http://", "https://"], url)
+}
+
+fn behind<'a>(schemes: &[&str], url: &'a str) -> Option<&'a str> {
     let length = schemes.iter().map(|it| it.len()).find(|length| {
         url.get(..*length).is_some_and(|it| schemes.contains(&&*it.to_ascii_lowercase()))
     })?;
@@ -192,9 +211,14 @@ fn authority(url: &str) -> &str {
 }
 
 /// The upstream that a URL without variables names, in lower case.
-pub(super) fn static_upstream(url: &str) -> Option<String> {
-    match peer_address(authority(url)) {
-        Ok(PeerAddress::Host { .. }) if !url.contains('$') => Some(authority(url).to_owned()),
+pub(super) fn static_upstream(pass: &ProxyPass) -> Option<String> {
+    let url = pass.url.as_str();
+    let authority = match pass.grpc {
+        true => behind(&["grpc://", "grpcs://"], url).unwrap_or(url),
+        false => authority(url),
+    };
+    match peer_address(authority) {
+        Ok(PeerAddress::Host { .. }) if !url.contains('$') => Some(authority.to_owned()),
         _ => None,
     }
 }
@@ -232,8 +256,9 @@ fn http_version(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
     let value = match node.arg(0) {
         "1.0" => 10,
         "1.1" => 11,
+        "2" => 20,
         text => {
-            let help = "it must be \"1.0\" or \"1.1\"";
+            let help = "it must be \"1.0\", \"1.1\" or \"2\"";
             return lower.fault(node, format!("invalid value \"{text}\"; {help}"));
         }
     };
@@ -241,6 +266,12 @@ fn http_version(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
 }
 
 fn next_upstream(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let Some(next) = parse_next_upstream(lower, node) else { return };
+    lower.once(node, scope.settings().map(|it| &mut it.proxy_next_upstream), Some(next));
+}
+
+/// The causes that a line names; `None` after a fault.
+pub(super) fn parse_next_upstream(lower: &mut Lower<'_>, node: &Node) -> Option<NextUpstream> {
     let mut next = NextUpstream::default();
     for text in node.texts() {
         match text {
@@ -252,10 +283,13 @@ fn next_upstream(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
             | "http_429" => next.statuses.extend(text[5..].parse::<u16>()),
             "updating" => {}
             "off" => next.off = true,
-            _ => return lower.fault(node, format!("invalid value \"{text}\"")),
+            _ => {
+                lower.fault(node, format!("invalid value \"{text}\""));
+                return None;
+            }
         }
     }
-    lower.once(node, scope.settings().map(|it| &mut it.proxy_next_upstream), Some(next));
+    Some(next)
 }
 
 /// nginx's rules: `off` once and alone, `default` behind a `proxy_pass` without variables.

@@ -8,7 +8,7 @@ const CACHE: &str = "answers are not cached";
 const LIMIT: &str = "count in a lua_shared_dict in access_by_lua_block";
 const MAPPED: &str = "use map, or Lua";
 const METHODS: &str = "compare $request_method in \"if\", or decide in access_by_lua_block";
-const OTHER: &str = "only HTTP upstreams are, by proxy_pass";
+const OTHER: &str = "only HTTP upstreams are, by proxy_pass, and gRPC by grpc_pass";
 const PHASE: &str = "use rewrite_by_lua_block or access_by_lua_block";
 const REALIP: &str = "the client's address is the connection's; read $http_x_forwarded_for";
 const STATIC: &str = "files are left to an upstream";
@@ -21,7 +21,7 @@ pub(super) const FAMILIES: &[(&str, &str)] = &[
     ("scgi_", OTHER),
     ("uwsgi_", OTHER),
     ("memcached_", OTHER),
-    ("grpc_", OTHER),
+    ("grpc_", ""),
     ("tunnel_", OTHER),
     ("ssl_certificate_by_lua", "name certificates by ssl_certificate"),
     ("ssl_", ""),
