@@ -4,11 +4,12 @@ use super::body::Read;
 use super::error::Result;
 use super::files;
 use super::filters;
+use super::inline::Held;
 use super::phases::{self, Flow, Serving};
 use crate::clock;
 use crate::log::Level;
 use crate::request::{Body, Request};
-use crate::snapshot::echo::{Around, Line, Step};
+use crate::snapshot::echo::{Around, Ask, Line, Step};
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -30,10 +31,12 @@ struct ForEach {
 pub(super) async fn serve(serving: &mut Serving<'_>, steps: &[Step]) -> Result<Flow> {
     let request = serving.request.clone();
     let mut each: Option<ForEach> = None;
+    let mut held = Held::default();
     let mut index = 0;
     while let Some(step) = steps.get(index) {
         index += 1;
         let flow = match step {
+            Step::Ask(ask) => ask_for(serving, &mut held, ask).await?,
             Step::ForEach { delimiter, text, end } => {
                 if each.is_some() {
                     fault(serving, "Nested echo_foreach not supported yet.", 500)?
@@ -66,14 +69,33 @@ pub(super) async fn serve(serving: &mut Serving<'_>, steps: &[Step]) -> Result<F
             }
             step => run(serving, step).await?,
         };
+        held.keep(&request);
         if flow != Flow::Continue {
             return Ok(flow);
         }
     }
+    held.release(serving).await?;
     Ok(match begin(serving) {
         Flow::Continue => Flow::Done,
         flow => flow,
     })
+}
+
+/// A subrequest: the head is sent first, and the body was read, for the subrequest gets it too.
+async fn ask_for(serving: &mut Serving<'_>, held: &mut Held, ask: &Ask) -> Result<Flow> {
+    let request = serving.request.clone();
+    if let Read::Refused(status) = serving.client.read_body(&request).await? {
+        return status_or_cut(serving, status);
+    }
+    let flow = begin(serving);
+    if flow != Flow::Continue {
+        return Ok(flow);
+    }
+    if request.is_head() {
+        return Ok(if ask.waits { Flow::Done } else { Flow::Continue });
+    }
+    held.ask(serving, ask).await?;
+    Ok(Flow::Continue)
 }
 
 /// A step that stands for itself.
@@ -115,7 +137,7 @@ async fn run(serving: &mut Serving<'_>, step: &Step) -> Result<Flow> {
             Ok(exec(&request, &uri.value(&*request), args))
         }
         Step::Faulty(text) => fault(serving, text, 500),
-        Step::ForEach { .. } | Step::End => Ok(Flow::Continue),
+        Step::ForEach { .. } | Step::End | Step::Ask(_) => Ok(Flow::Continue),
     }
 }
 

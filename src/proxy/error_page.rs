@@ -16,7 +16,7 @@ pub(super) fn answer(serving: &mut Serving<'_>, code: u16) -> Result<Flow> {
         request.response.borrow_mut().status = code;
         return Ok(Flow::Close);
     }
-    if request.is_subrequest() {
+    if request.is_captured() {
         return subrequest::end_with(serving, code);
     }
     head::close_after(request, code);
@@ -66,7 +66,7 @@ fn split_args(uri: &Bytes) -> (Bytes, Option<Bytes>) {
 
 /// nginx's own page for a status, through the filters.
 pub(super) fn page(serving: &Serving<'_>, code: u16) -> Result<Flow> {
-    if serving.request.is_subrequest() {
+    if serving.request.is_captured() {
         return subrequest::end_with(serving, code);
     }
     let body = fill(&serving.request, code);

@@ -22,6 +22,7 @@ mod gateway;
 mod head;
 mod host;
 mod http1;
+mod inline;
 mod lua_phase;
 mod more_headers;
 mod multiplexed;

@@ -156,6 +156,8 @@ pub struct Request {
     pub(in crate::request) depth_left: Cell<u8>,
     /// What the echo module keeps; made when it is first needed.
     pub echo: RefCell<Option<Box<echo::State>>>,
+    /// A subrequest whose answer, be it an error page, stands in the answer of its parent.
+    pub is_inlined: Cell<bool>,
     /// What was decided, and why.
     pub decision: RefCell<Decision>,
     /// The variant whose doing the response is, while it is being made.
@@ -307,6 +309,7 @@ impl Request {
             slots: RefCell::default(),
             depth_left: Cell::new(evaluate::MOST_DEPTH),
             echo: RefCell::default(),
+            is_inlined: Cell::new(false),
             decision: RefCell::default(),
             charge: RefCell::default(),
             limit_rate: RefCell::default(),

@@ -1,5 +1,6 @@
 //! A request within a request: what `ngx.location.capture` asks another location of the server.
 
+use super::body::BodyFile;
 use super::{Body, Parts, Request};
 use crate::clock;
 use crate::http::headers::Headers;
@@ -34,6 +35,11 @@ impl Request {
         self.parent.get().is_some()
     }
 
+    /// Whether what answers it is kept for a script, which wants no error pages.
+    pub fn is_captured(&self) -> bool {
+        self.is_subrequest() && !self.is_inlined.get()
+    }
+
     /// How many requests it stands within; 0 for a client's own.
     pub fn depth(&self) -> usize {
         std::iter::successors(self.parent.get(), |it| it.parent.get()).count()
@@ -44,6 +50,19 @@ impl Request {
         std::iter::successors(Some(self), |it| it.parent.get().map(|it| &**it))
             .last()
             .unwrap_or(self)
+    }
+
+    /// The body once more, for a subrequest. One that nobody has read yet stays with the client.
+    pub fn body_again(&self) -> Body {
+        match &*self.body.borrow() {
+            Body::Memory(bytes) => Body::Memory(bytes.clone()),
+            // The parent outlives what it asks for, and with it its file.
+            Body::File(file) => {
+                let path = file.path.clone();
+                Body::File(BodyFile { path, length: file.length, temporary: false })
+            }
+            Body::Unread | Body::Discarded => Body::Memory(Bytes::new()),
+        }
     }
 
     /// A request within this one, to the same server. It shares the client's connection and its

@@ -79,6 +79,25 @@ pub enum Step {
         /// The arguments, where they were written apart.
         args: Option<Template>,
     },
+    /// `echo_location`, `echo_subrequest` and those that do not wait
+    Ask(Ask),
     /// A step that lacks arguments: what the log says when it is reached.
     Faulty(&'static str),
+}
+
+/// A request to another location.
+#[derive(Debug)]
+pub struct Ask {
+    /// The method; GET where it is not named.
+    pub method: Option<Template>,
+    /// The URI.
+    pub uri: Template,
+    /// The arguments, where they were written apart.
+    pub args: Option<Template>,
+    /// A body of its own.
+    pub body: Option<Template>,
+    /// A file with a body of its own, below the prefix.
+    pub file: Option<Template>,
+    /// The steps behind it come when it was answered.
+    pub waits: bool,
 }

@@ -61,6 +61,14 @@ pub enum EchoVerb {
     EchoEnd,
     /// `echo_exec URI [ARGS]`
     EchoExec,
+    /// `echo_location URI [ARGS]`
+    EchoLocation,
+    /// `echo_location_async URI [ARGS]`
+    EchoLocationAsync,
+    /// `echo_subrequest METHOD URI [-q ARGS] [-b BODY] [-f FILE]`
+    EchoSubrequest,
+    /// `echo_subrequest_async METHOD URI [-q ARGS] [-b BODY] [-f FILE]`
+    EchoSubrequestAsync,
 }
 
 /// `echo_before_body` and `echo_after_body`.

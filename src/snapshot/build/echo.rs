@@ -4,7 +4,7 @@ use super::Build;
 use crate::config::diagnostic::At;
 use crate::config::model;
 use crate::config::model::{EchoCommand, EchoVerb};
-use crate::snapshot::echo::{Around, Line, Step};
+use crate::snapshot::echo::{Around, Ask, Line, Step};
 use crate::snapshot::more_headers::{MoreHeader, MoreHeaders};
 use crate::vars::Template;
 use crate::vars::template::has_variables;
@@ -52,7 +52,33 @@ impl Build<'_> {
                 Some(uri) => Step::Exec { uri, args: arg(self) },
                 None => Step::Faulty("echo_exec lacks arguments"),
             },
+            EchoVerb::EchoLocation | EchoVerb::EchoLocationAsync => {
+                let Some(uri) = arg(self) else { return Step::Faulty("echo_location lacks a URI") };
+                let waits = it.verb == EchoVerb::EchoLocation;
+                let args = arg(self);
+                Step::Ask(Ask { method: None, uri, args, body: None, file: None, waits })
+            }
+            EchoVerb::EchoSubrequest | EchoVerb::EchoSubrequestAsync => self.echo_subrequest(it),
         }
+    }
+
+    /// Its options were checked where they were read.
+    fn echo_subrequest(&mut self, it: &EchoCommand) -> Step {
+        let [method, uri, options @ ..] = it.args.as_slice() else {
+            return Step::Faulty("echo_subrequest lacks arguments");
+        };
+        let option = |build: &mut Self, name: &str| {
+            let value = options.chunks(2).rfind(|it| it[0] == name).and_then(|it| it.get(1));
+            value.map(|text| build.template(text, &it.at))
+        };
+        Step::Ask(Ask {
+            args: option(self, "-q"),
+            body: option(self, "-b"),
+            file: option(self, "-f"),
+            method: Some(self.template(method, &it.at)),
+            uri: self.template(uri, &it.at),
+            waits: it.verb == EchoVerb::EchoSubrequest,
+        })
     }
 
     fn echo_line(&mut self, args: &[String], at: &At) -> Line {

@@ -12,7 +12,7 @@ use crate::config::units;
 const CONTENT: Contexts = LOCATION | LOCATION_IF;
 const ANY: Arity = Arity::AtLeast(0);
 const NONE: Arity = Arity::Exactly(0);
-const SUBREQUEST: &str = "use ngx.location.capture in content_by_lua_block";
+const URI: Arity = Arity::Between(1, 2);
 
 pub(super) const TABLE: &[Directive] = &[
     custom("echo", CONTENT, ANY, command, "Answers with a line: `[-n] [--] TEXT…`."),
@@ -44,20 +44,45 @@ pub(super) const TABLE: &[Directive] = &[
     ),
     custom("echo_end", CONTENT, NONE, command, "Ends `echo_foreach_split`."),
     custom(
+        "echo_location",
+        CONTENT,
+        URI,
+        command,
+        "Answers with what another location answers: `URI [ARGUMENTS]`.",
+    ),
+    custom(
+        "echo_location_async",
+        CONTENT,
+        URI,
+        command,
+        "The same, and goes on before that is there.",
+    ),
+    custom(
+        "echo_subrequest",
+        CONTENT,
+        Arity::AtLeast(2),
+        subrequest,
+        "Answers with what another location answers: `METHOD URI [-q ARGUMENTS] [-b BODY] \
+         [-f FILE]`.",
+    ),
+    custom(
+        "echo_subrequest_async",
+        CONTENT,
+        Arity::AtLeast(2),
+        subrequest,
+        "The same, and goes on before that is there.",
+    ),
+    custom(
         "echo_exec",
         CONTENT,
-        Arity::Between(1, 2),
+        URI,
         command,
         "Goes on at another URI or `@NAME`: `URI [ARGUMENTS]`.",
     ),
     custom("echo_before_body", CONTENT, ANY, line, "A line before the body, whatever answers."),
     custom("echo_after_body", CONTENT, ANY, line, "A line behind the body, whatever answers."),
     custom("echo_status", CONTENT, ONE, status, "The status of what `echo` says; default 200."),
-    unsupported("echo_location", SUBREQUEST),
-    unsupported("echo_location_async", SUBREQUEST),
-    unsupported("echo_subrequest", SUBREQUEST),
-    unsupported("echo_subrequest_async", SUBREQUEST),
-    unsupported("echo_abort_parent", SUBREQUEST),
+    unsupported("echo_abort_parent", "use ngx.location.capture in content_by_lua_block"),
 ];
 
 fn verb(name: &str) -> EchoVerb {
@@ -72,6 +97,10 @@ fn verb(name: &str) -> EchoVerb {
         "echo_foreach_split" => EchoVerb::EchoForeachSplit,
         "echo_end" => EchoVerb::EchoEnd,
         "echo_exec" => EchoVerb::EchoExec,
+        "echo_location" => EchoVerb::EchoLocation,
+        "echo_location_async" => EchoVerb::EchoLocationAsync,
+        "echo_subrequest" => EchoVerb::EchoSubrequest,
+        "echo_subrequest_async" => EchoVerb::EchoSubrequestAsync,
         _ => EchoVerb::Echo,
     }
 }
@@ -98,6 +127,19 @@ fn command(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
         Scope::LocationIf(it) => it.handler = Some(Handler::Echo(vec![command])),
         _ => {}
     }
+}
+
+/// The options behind the URI come in pairs.
+fn subrequest(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let mut words = node.texts().skip(2);
+    while let Some(option) = words.next() {
+        if !matches!(option, "-q" | "-b" | "-f") || words.next().is_none() {
+            let help = "the options are -q ARGUMENTS, -b BODY and -f FILE";
+            let message = format!("unknown option for echo_subrequest*: {option}; {help}");
+            return lower.fault(node, message);
+        }
+    }
+    command(lower, scope, node);
 }
 
 fn line(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {

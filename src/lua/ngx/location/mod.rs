@@ -19,7 +19,6 @@ use crate::lua::ngx::state::of_request;
 use crate::lua::outcome::Op;
 use crate::request::Body;
 use crate::request::Request;
-use crate::request::body::BodyFile;
 use crate::request::subrequest::Asked;
 use crate::request::subrequest::MOST_DEPTH;
 use crate::vars::Var;
@@ -160,7 +159,7 @@ fn asked(
     let has_none = parent.content_length.get().is_none_or(|it| it == 0);
     let body = match &options.body {
         Some(body) => Body::Memory(body.clone()),
-        None if sends || has_none => forwarded(parent),
+        None if sends || has_none => parent.body_again(),
         None => Body::Memory(Bytes::new()),
     };
     let length = body.length().filter(|it| *it > 0 || options.body.is_some());
@@ -183,18 +182,6 @@ fn asked(
             false => Vec::new(),
         },
     })
-}
-
-/// The parent's body once more. One that nobody has read yet stays with the client.
-fn forwarded(parent: &Request) -> Body {
-    match &*parent.body.borrow() {
-        Body::Memory(bytes) => Body::Memory(bytes.clone()),
-        // The parent outlives what it asks for, and with it its file.
-        Body::File(file) => {
-            Body::File(BodyFile { path: file.path.clone(), length: file.length, temporary: false })
-        }
-        Body::Unread | Body::Discarded => Body::Memory(Bytes::new()),
-    }
 }
 
 /// Sets the variables that a script gives to its subrequest.
