@@ -14,7 +14,7 @@ use bytes::Bytes;
 /// Runs the content handler of the request's location.
 pub(super) async fn run(serving: &mut Serving<'_>) -> Result<Flow> {
     match serving.request.location().content.clone() {
-        Content::Lua(chunk) => serving.lua(chunk, Phase::Content).await,
+        Content::Lua(chunk) => serving.lua_with_body(chunk, Phase::Content).await,
         Content::Proxy(target) => retry::proxy(serving, &target).await,
         Content::Echo(steps) => echo::serve(serving, &steps).await,
         Content::Metrics => report_metrics(serving),

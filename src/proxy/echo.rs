@@ -94,6 +94,11 @@ async fn ask_for(serving: &mut Serving<'_>, held: &mut Held, ask: &Ask) -> Resul
     if request.is_head() {
         return Ok(if ask.waits { Flow::Done } else { Flow::Continue });
     }
+    // What is said before the body comes before another's body too.
+    let is_first = request.echo.borrow().as_ref().is_none_or(|it| !it.said_before);
+    if is_first && request.conf().echo_around.is_some() {
+        let _ = filters::body(&serving.generation.vm, &request, Bytes::new(), false);
+    }
     held.ask(serving, ask).await?;
     Ok(Flow::Continue)
 }

@@ -1,5 +1,5 @@
-//! Subrequests of `echo_location` and its like: what they answer stands in the answer of the request
-//! that makes them, in the order in which they were made.
+//! Subrequests of `echo_location` and its like: what they answer stands in the answer of the
+//! request that makes them, in the order in which they were made.
 
 use super::error::Result;
 use super::phases::{self, Serving};
@@ -84,7 +84,8 @@ fn make(request: &Rc<Request>, ask: &Ask) -> Result<Rc<Request>> {
     let uri = ask.uri.value(&**request);
     let Some((path, own)) = uri::parse_unsafe(&uri) else {
         let shown = String::from_utf8_lossy(&uri).into_owned();
-        request.log(Level::Error, format_args!("unsafe URI \"{shown}\" was detected"));
+        let verb = if ask.method.is_some() { "echo_subrequest" } else { "echo_location" };
+        request.log(Level::Debug, format_args!("{verb} sees unsafe uri: \"{shown}\""));
         return phases::cut("an unsafe URI of a subrequest");
     };
     if request.depth() >= MOST_DEPTH {

@@ -4,6 +4,7 @@
 //! Our own code reads and writes HTTP/1 (`http1`), pingora HTTP/2 (`gateway`): its one hook
 //! `request_filter` runs the same phases. Both on the worker that accepted the connection.
 
+mod access;
 mod access_log;
 mod admission;
 mod ahead;
@@ -26,6 +27,7 @@ mod inline;
 mod lua_phase;
 mod more_headers;
 mod multiplexed;
+mod password;
 mod phases;
 mod pick;
 mod pingora_client;

@@ -1,6 +1,8 @@
 //! The order of phases, and what each may decide.
 
+use super::access;
 use super::admission::Admitted;
+use super::body::Read;
 use super::content;
 use super::error::{Error, Result};
 use super::error_page;
@@ -115,6 +117,12 @@ impl Serving<'_> {
     async fn server_phases(&mut self) -> Result<Flow> {
         let server = self.request.server.get();
         let snapshot = self.request.snapshot.clone();
+        if let Some(chunk) = self.request.conf().lua.server_rewrite {
+            let flow = self.lua_with_body(chunk, Phase::ServerRewrite).await?;
+            if flow != Flow::Continue {
+                return Ok(flow);
+            }
+        }
         let flow =
             rewrite::run(&self.generation.vm, &self.request, &snapshot.server(server).program);
         match flow {
@@ -218,31 +226,48 @@ impl Serving<'_> {
             );
             return Ok(Flow::Status(413));
         }
+        let flow = self.rewrite().await?;
+        if flow != Flow::Continue {
+            return Ok(flow);
+        }
+        let flow = access::run(self).await?;
+        if flow != Flow::Continue {
+            return Ok(flow);
+        }
+        content::run(self).await
+    }
+
+    /// The rewrite phase of a location. Lua comes last, unless `rewrite_by_lua_no_postpone` is on.
+    async fn rewrite(&mut self) -> Result<Flow> {
         let snapshot = self.request.snapshot.clone();
+        if snapshot.lua.rewrite_first
+            && let Some(chunk) = self.request.conf().lua.rewrite
+        {
+            let flow = self.lua_with_body(chunk, Phase::Rewrite).await?;
+            if flow != Flow::Continue {
+                return Ok(flow);
+            }
+        }
         let location = snapshot.location(self.request.location.get());
         let flow = rewrite::run(&self.generation.vm, &self.request, &location.program);
         if flow != Flow::Continue {
             return Ok(flow);
         }
         more_headers::change_request(&self.request);
+        match self.request.conf().lua.rewrite.filter(|_| !snapshot.lua.rewrite_first) {
+            Some(chunk) => self.lua_with_body(chunk, Phase::Rewrite).await,
+            None => Ok(Flow::Continue),
+        }
+    }
+
+    /// Runs Lua of a phase, the body read first where `lua_need_request_body` is on.
+    pub async fn lua_with_body(&mut self, chunk: ChunkId, phase: Phase) -> Result<Flow> {
         if self.request.conf().lua.need_request_body
-            && let super::body::Read::Refused(status) = self.client.read_body(&self.request).await?
+            && let Read::Refused(status) = self.client.read_body(&self.request).await?
         {
             return Ok(Flow::Status(status));
         }
-        let lua = self.request.conf().lua;
-        for (chunk, phase) in [(lua.rewrite, Phase::Rewrite), (lua.access, Phase::Access)] {
-            let Some(chunk) = chunk else { continue };
-            if phase == Phase::Access && self.request.is_subrequest() {
-                // nginx asks the client's own request only.
-                continue;
-            }
-            let flow = self.lua(chunk, phase).await?;
-            if flow != Flow::Continue {
-                return Ok(flow);
-            }
-        }
-        content::run(self).await
+        self.lua(chunk, phase).await
     }
 
     /// Runs Lua of a phase that may wait, and reads its decision as nginx's core would.

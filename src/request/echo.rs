@@ -36,7 +36,7 @@ impl Request {
                 !uri.is_empty() && put(Some(&uri), out)
             }
             B::EchoRequestMethod => put(Some(&self.method.borrow()), out),
-            B::EchoClientRequestMethod => put(Some(&self.original_method), out),
+            B::EchoClientRequestMethod => put(Some(&self.main().method.borrow()), out),
             B::EchoClientRequestHeaders => self.append_head(out),
             B::EchoRequestBody => match &*self.body.borrow() {
                 Body::Memory(bytes) if !bytes.is_empty() => put(Some(bytes), out),
@@ -54,7 +54,7 @@ impl Request {
                 put(part.as_deref(), out)
             }
             B::EchoIncr => {
-                let count = self.with_echo(|it| {
+                let count = self.main().with_echo(|it| {
                     it.count += 1;
                     it.count
                 });

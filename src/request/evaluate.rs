@@ -4,6 +4,7 @@ use super::attempt::seconds;
 use super::connection::Address;
 use super::{Body, Request, Version};
 use crate::clock;
+use crate::http::basic;
 use crate::http::number::{decimal_into, seconds_into, three_digits_into};
 use crate::log::Level;
 use crate::snapshot::program::{Assign, CapturingRegex};
@@ -316,17 +317,9 @@ impl Request {
     }
 
     fn append_remote_user(&self, out: &mut Vec<u8>) -> bool {
-        use base64::Engine;
         let headers = self.headers.borrow();
-        let Some(value) = headers.get(b"authorization") else { return false };
-        let Some((scheme, rest)) = value.split_at_checked(6) else { return false };
-        if !scheme.eq_ignore_ascii_case(b"basic ") {
-            return false;
-        }
-        let engine = base64::engine::general_purpose::STANDARD;
-        let Ok(pair) = engine.decode(rest.trim_ascii()) else { return false };
-        let user = pair.iter().position(|it| *it == b':').map(|end| &pair[..end]);
-        put(user, out)
+        let given = headers.get(b"authorization").and_then(|it| basic::read(it));
+        put(given.as_ref().map(|(user, _)| &user[..]), out)
     }
 
     /// `$host`: of the request, else the server's name.

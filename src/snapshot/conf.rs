@@ -1,6 +1,7 @@
 //! What the settings of one location come to: inherited, with defaults, texts compiled.
 
 use super::ChunkId;
+use super::access::Access;
 use super::echo::Around;
 use super::more_headers::MoreHeaders;
 use crate::config::model;
@@ -18,6 +19,8 @@ pub struct Conf {
     pub access_log: Arc<[AccessLog]>,
     /// `add_header` lines.
     pub add_header: Arc<[AddHeader]>,
+    /// Who may come in; `None` where nothing was said.
+    pub access: Option<Arc<Access>>,
     /// Lines of headers-more for the response.
     pub more_headers: Arc<[MoreHeaders]>,
     /// The same for the request.
@@ -116,6 +119,8 @@ pub struct Lingering {
 /// Lua attached to the phases of a location.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LuaHandlers {
+    /// `server_rewrite_by_lua*`.
+    pub server_rewrite: Option<ChunkId>,
     /// `rewrite_by_lua*`.
     pub rewrite: Option<ChunkId>,
     /// `access_by_lua*`.

@@ -1,5 +1,6 @@
 //! A configuration compiled: immutable, numbered, holding everything that can fail, done once.
 
+pub mod access;
 pub mod build;
 pub mod conf;
 pub mod echo;
@@ -141,6 +142,12 @@ pub struct LuaHooks {
     pub init: Option<ChunkId>,
     /// `init_worker_by_lua*`.
     pub init_worker: Option<ChunkId>,
+    /// `exit_worker_by_lua*`.
+    pub exit_worker: Option<ChunkId>,
+    /// `rewrite_by_lua_no_postpone`
+    pub rewrite_first: bool,
+    /// `access_by_lua_no_postpone`
+    pub access_first: bool,
 }
 
 /// A Lua chunk.

@@ -2,6 +2,7 @@
 
 pub mod alloc;
 pub mod cpu;
+pub mod crypt;
 pub mod daemon;
 pub mod environment;
 pub mod errno;

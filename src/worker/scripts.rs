@@ -23,6 +23,9 @@ const INIT_TIMEOUT_MS: u64 = 5000;
 /// How long premature timers may keep a worker from ending.
 const LAST_TIMERS: Duration = Duration::from_millis(500);
 
+/// Between two looks at whether a replaced generation is still in use.
+const LAST_LOOK: Duration = Duration::from_millis(100);
+
 /// What all workers build their generation from.
 #[derive(Clone)]
 pub struct Plan {
@@ -103,6 +106,27 @@ pub(super) fn end(generation: &Generation) {
 pub(super) async fn settled(generation: &Generation) {
     // A timer that goes on has been told that the worker leaves.
     let _ = tokio::time::timeout(LAST_TIMERS, generation.vm.timers().idle()).await;
+}
+
+/// Runs `exit_worker_by_lua*`: nothing of the generation is left to serve.
+pub(super) fn leave(generation: &Generation) {
+    let Generation { snapshot, vm, .. } = generation;
+    if let Some(chunk) = snapshot.lua.exit_worker
+        && let Err(text) = run(vm, snapshot, chunk, Phase::ExitWorker)
+    {
+        main_log().say(Level::Error, format_args!("{text}"));
+    }
+}
+
+/// The same for a generation that a reload has replaced, once its last request has ended.
+pub(super) async fn leave_unused(generation: Rc<Generation>) {
+    if generation.snapshot.lua.exit_worker.is_none() {
+        return;
+    }
+    while Rc::strong_count(&generation) > 1 {
+        tokio::time::sleep(LAST_LOOK).await;
+    }
+    leave(&generation);
 }
 
 fn run(vm: &Rc<Vm>, snapshot: &Snapshot, chunk: ChunkId, phase: Phase) -> Result<(), String> {

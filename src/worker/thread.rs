@@ -193,6 +193,7 @@ async fn serve(
     let last = seat.core.state().current();
     scripts::end(&last);
     scripts::settled(&last).await;
+    scripts::leave(&last);
 }
 
 /// A worker's place at its event loop.
@@ -272,6 +273,7 @@ impl Seat {
         self.core.follow(&snapshot);
         self.listeners.values().for_each(|it| it.follow(&snapshot));
         scripts::begin(&self.core.state().current());
+        tokio::task::spawn_local(scripts::leave_unused(before));
     }
 
     fn open(&mut self, address: &Arc<str>, number: usize, socket: Listener) {

@@ -46,6 +46,15 @@ pub struct LuaHttp {
     /// `init_worker_by_lua*`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_worker: Option<Chunk>,
+    /// `exit_worker_by_lua*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_worker: Option<Chunk>,
+    /// `rewrite_by_lua_no_postpone`; default off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewrite_no_postpone: Option<bool>,
+    /// `access_by_lua_no_postpone`; default off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_no_postpone: Option<bool>,
     /// `lua_max_pending_timers`; default 1024.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pending_timers: Option<usize>,

@@ -4,6 +4,7 @@
 //! the enclosing block, and the accessors give nginx's defaults. Texts that may hold variables
 //! (`"$host:$server_port"`) stay texts here: the snapshot compiles them.
 
+pub mod access;
 mod handler;
 mod http;
 mod location;
@@ -17,6 +18,7 @@ mod settings;
 mod tls;
 mod upstream;
 
+pub use access::{AccessRule, Whom};
 pub use handler::{EchoCommand, EchoLine, EchoVerb, Handler};
 pub use http::{
     Http, Listen, Map, MapEntry, Resolver, Server, ServerName, SplitClients, SplitPart,

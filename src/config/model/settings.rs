@@ -1,9 +1,9 @@
 //! The settings that http, server, location and `if` share, each inherited as a whole.
 
 use super::{
-    AccessLog, AddHeader, Chunk, EchoLine, ErrorLog, ErrorPage, LargeBuffers, LingeringClose,
-    MoreHeaders, NextUpstream, PlacedText, Resolver, ServerTokens, SessionCache, SizeUnlimited,
-    Text, TlsVersion, VerifyClient,
+    AccessLog, AccessRule, AddHeader, Chunk, EchoLine, ErrorLog, ErrorPage, LargeBuffers,
+    LingeringClose, MoreHeaders, NextUpstream, PlacedText, Resolver, ServerTokens, SessionCache,
+    SizeUnlimited, Text, TlsVersion, VerifyClient,
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,14 @@ settings! {
     echo_after_body: Vec<EchoLine>,
     /// `echo_status`; default 200.
     echo_status: u16,
+    /// `allow` and `deny` lines.
+    access: Vec<AccessRule>,
+    /// `satisfy any`; default `all`.
+    satisfy_any: bool,
+    /// `auth_basic`, the realm; `off` is off.
+    auth_basic: Text,
+    /// `auth_basic_user_file`
+    auth_basic_user_file: Text,
     /// `error_page` lines.
     error_page: Vec<ErrorPage>,
     /// `default_type`; default `text/plain`.
@@ -303,6 +311,8 @@ settings! {
     http2_max_concurrent_streams: u32,
     /// `proxy_redirect FROM TO` pairs; `None` in a pair is `default`; empty is `off`.
     proxy_redirect: Vec<Option<(Text, Text)>>,
+    /// `server_rewrite_by_lua*`.
+    server_rewrite_by_lua: Chunk,
     /// `rewrite_by_lua*`.
     rewrite_by_lua: Chunk,
     /// `access_by_lua*`.

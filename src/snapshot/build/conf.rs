@@ -66,6 +66,7 @@ impl Build<'_> {
             error_log: self.error_log(settings),
             access_log: self.access_logs(settings, at),
             add_header: self.add_headers(settings),
+            access: self.access(settings, at),
             more_headers: self.more_headers(&settings.more_headers),
             more_input_headers: self.more_headers(&settings.more_input_headers),
             echo_around: self.echo_around(settings),
@@ -119,6 +120,7 @@ impl Build<'_> {
 
     fn lua_handlers(&mut self, settings: &Settings) -> LuaHandlers {
         LuaHandlers {
+            server_rewrite: self.optional_chunk(settings.server_rewrite_by_lua.as_ref()),
             rewrite: self.optional_chunk(settings.rewrite_by_lua.as_ref()),
             access: self.optional_chunk(settings.access_by_lua.as_ref()),
             header_filter: self.optional_chunk(settings.header_filter_by_lua.as_ref()),

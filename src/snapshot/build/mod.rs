@@ -1,5 +1,6 @@
 //! Model -> snapshot: everything that can fail, done once, all faults at once.
 
+mod access;
 mod chunks;
 mod conf;
 mod cosocket;

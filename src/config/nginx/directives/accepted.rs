@@ -99,7 +99,6 @@ pub(super) const TABLE: &[Directive] = &[
     off_only("autoindex", ""),
     off_only("charset", "write it in \"default_type\", or add a header"),
     off_only("expires", "write \"add_header Cache-Control …\""),
-    off_only("auth_basic", "check credentials in access_by_lua_block"),
     off_only("auth_request", "ask in access_by_lua_block"),
     off_only("proxy_cache", ""),
     off_only("proxy_store", ""),
@@ -127,6 +126,4 @@ pub(super) const TABLE: &[Directive] = &[
     off_only("ssl_stapling", ""),
     off_only("ssl_stapling_verify", ""),
     off_only("ssl_ocsp", ""),
-    off_only("rewrite_by_lua_no_postpone", ""),
-    off_only("access_by_lua_no_postpone", ""),
 ];

@@ -3,8 +3,8 @@
 use super::location::replace_content;
 use crate::config::model::{Chunk, RewriteOp, SharedDict};
 use crate::config::nginx::directive::{
-    Apply, Arity, Contexts, Directive, HSLI, HTTP, LOCATION, LOCATION_IF, ONE, REWRITE, Scope,
-    Slot, custom, flag, millis, setting,
+    Apply, Arity, Contexts, Directive, HSLI, HTTP, LOCATION, LOCATION_IF, ONE, REWRITE, SERVER,
+    Scope, Slot, custom, flag, millis, setting,
 };
 use crate::config::nginx::lower::Lower;
 use crate::config::nginx::tree::Node;
@@ -78,6 +78,32 @@ pub(super) const TABLE: &[Directive] = &[
     ),
     lua("init_worker_by_lua", HTTP, |s| Some(&mut s.http()?.lua.init_worker), QUOTED),
     lua("init_worker_by_lua_file", HTTP, |s| Some(&mut s.http()?.lua.init_worker), FILE),
+    lua_block(
+        "exit_worker_by_lua_block",
+        HTTP,
+        |s| Some(&mut s.http()?.lua.exit_worker),
+        "Lua at the end of each worker.",
+    ),
+    lua("exit_worker_by_lua_file", HTTP, |s| Some(&mut s.http()?.lua.exit_worker), FILE),
+    flag(
+        "rewrite_by_lua_no_postpone",
+        HTTP,
+        |s| Some(&mut s.http()?.lua.rewrite_no_postpone),
+        "Runs `rewrite_by_lua` ahead of `set`, `if` and `rewrite`; default off.",
+    ),
+    flag(
+        "access_by_lua_no_postpone",
+        HTTP,
+        |s| Some(&mut s.http()?.lua.access_no_postpone),
+        "Runs `access_by_lua` ahead of `allow`, `deny` and `auth_basic`; default off.",
+    ),
+    lua_block(
+        "server_rewrite_by_lua_block",
+        HTTP | SERVER,
+        setting!(server_rewrite_by_lua),
+        "Lua before a location is found, ahead of the server's `set`, `if` and `rewrite`.",
+    ),
+    lua("server_rewrite_by_lua_file", HTTP | SERVER, setting!(server_rewrite_by_lua), FILE),
     custom(
         "set_by_lua_block",
         REWRITE,

@@ -1,6 +1,7 @@
 //! The directive table, one file a subject.
 
 mod accepted;
+mod access;
 mod client;
 mod core;
 mod echo;
@@ -46,6 +47,7 @@ pub fn all() -> impl Iterator<Item = &'static Directive> {
         map::TABLE,
         rollout::TABLE,
         rollout_choice::TABLE,
+        access::TABLE,
         echo::TABLE,
         more_headers::TABLE,
         log::TABLE,
