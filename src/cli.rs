@@ -1,5 +1,6 @@
 //! The command line: nginx's letters, and a few commands of our own.
 
+mod explain;
 mod rollout;
 
 use crate::app;
@@ -67,6 +68,8 @@ enum Command {
     Directives,
     /// Print the reference of metrics as a Markdown table
     Metrics,
+    /// Tell where a request would go, and why; no upstream is asked
+    Explain(explain::Explain),
     /// Show rollouts, and move them
     Rollout(rollout::Rollout),
 }
@@ -98,6 +101,7 @@ fn run(cli: Cli) -> Result<(), Failed> {
             print!("{}", metrics::catalog::reference());
             return Ok(());
         }
+        Some(Command::Explain(it)) => return explain::run(it),
         Some(Command::Rollout(it)) => return rollout::run(it),
         None => {}
     }

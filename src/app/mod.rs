@@ -2,6 +2,7 @@
 
 mod check;
 mod defaults;
+mod explain;
 pub mod identity;
 pub mod rollouts;
 mod server;
@@ -9,6 +10,7 @@ mod told;
 
 pub use check::{Check, check};
 pub use defaults::{DEFAULT_FILE, source};
+pub use explain::explain;
 pub use server::serve;
 pub use told::tell;
 

@@ -60,6 +60,9 @@ pub(super) fn turn(
         _ => {}
     }
     request.decision.borrow_mut().source = Some(chunk.shown.clone());
+    if request.is_traced() {
+        request.note_ran(&chunk.shown, "chose".to_owned());
+    }
     apply(round, &turn);
     match turn.peer {
         Some(peer) => chosen(&round.destination.group, peer).ok_or(502),

@@ -13,13 +13,30 @@ use bytes::Bytes;
 
 /// Runs the content handler of the request's location.
 pub(super) async fn run(serving: &mut Serving<'_>) -> Result<Flow> {
-    match serving.request.location().content.clone() {
+    let content = serving.request.location().content.clone();
+    if serving.worker.is_dry && !matches!(content, Content::Proxy(_)) {
+        return Ok(only_told(serving, &content));
+    }
+    match content {
         Content::Lua(chunk) => serving.lua_with_body(chunk, Phase::Content).await,
         Content::Proxy(target) => retry::proxy(serving, &target).await,
         Content::Echo(steps) => echo::serve(serving, &steps).await,
         Content::Metrics => report_metrics(serving),
         Content::Files => Box::pin(files::serve(serving)).await,
     }
+}
+
+/// What would answer, said and not done.
+fn only_told(serving: &Serving<'_>, content: &Content) -> Flow {
+    let request = &serving.request;
+    request.note_answer(match content {
+        Content::Lua(chunk) => request.snapshot.chunks[*chunk as usize].shown.to_string(),
+        Content::Echo(_) => "echo".to_owned(),
+        Content::Metrics => "metrics".to_owned(),
+        Content::Files => format!("files below {}", request.root_path().display()),
+        Content::Proxy(_) => "proxy_pass".to_owned(),
+    });
+    Flow::Done
 }
 
 /// `metrics;`: Prometheus's text format.

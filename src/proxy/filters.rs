@@ -1,6 +1,7 @@
 //! Header and body filters: Lua's, then nginx's own (`add_header`).
 
 use super::echo;
+use super::explain;
 use super::head;
 use super::lua_phase;
 use super::more_headers;
@@ -46,6 +47,7 @@ pub(super) fn head(vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
     if !request.is_subrequest() {
         add_headers(request);
         issue_cookies(request);
+        explain::tell(request);
     }
     if request.conf().echo_around.is_some() {
         // What is said before and behind the body is not counted.

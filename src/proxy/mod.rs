@@ -17,6 +17,7 @@ mod echo;
 mod error;
 mod error_page;
 mod exchange;
+pub mod explain;
 mod files;
 mod filters;
 mod gateway;

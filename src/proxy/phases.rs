@@ -6,6 +6,7 @@ use super::body::Read;
 use super::content;
 use super::error::{Error, Result};
 use super::error_page;
+use super::explain;
 use super::filters;
 use super::host;
 use super::lua_phase::{self, Ended};
@@ -67,6 +68,7 @@ pub(super) async fn serve(
 ) -> Result<()> {
     let request = admitted.request;
     let _held = metrics::catalog().requests_in_flight.hold();
+    explain::watch(&request);
     let mut serving = Serving { client, worker, generation, request };
     serving.run(admitted.refusal.map_or(Flow::Continue, Flow::Status)).await
 }
@@ -109,6 +111,9 @@ impl Serving<'_> {
                 Flow::Internal(uri, args) => Box::pin(self.internal(uri, args)).await?,
                 Flow::Named(name) => Box::pin(self.named(&name)).await?,
             };
+        }
+        if self.worker.is_dry {
+            return Ok(());
         }
         self.finish().await
     }
@@ -274,6 +279,9 @@ impl Serving<'_> {
     pub async fn lua(&mut self, chunk: ChunkId, phase: Phase) -> Result<Flow> {
         let vm = self.generation.vm.clone();
         let ended = lua_phase::run(&mut self.client, &vm, &self.request, chunk, phase).await?;
+        if self.request.is_traced() {
+            self.note_ran(chunk, &ended);
+        }
         let outcome = match ended {
             Ended::Failed(_) if self.request.headers_sent.get() => {
                 self.client.flush_output(&self.request).await?;
@@ -294,6 +302,21 @@ impl Serving<'_> {
             }
             Outcome::Jump => Flow::Relocate,
         })
+    }
+
+    /// Notes for who asks how a script ended.
+    fn note_ran(&self, chunk: ChunkId, ended: &Ended) {
+        let said = match ended {
+            Ended::Failed(status) => format!("failed, {status}"),
+            Ended::With(Outcome::Completed) => "went on".to_owned(),
+            Ended::With(Outcome::Exit(code)) => format!("exit {code}"),
+            Ended::With(Outcome::Exec { uri, .. }) => {
+                format!("exec {}", String::from_utf8_lossy(uri))
+            }
+            Ended::With(Outcome::Redirect { status, .. }) => format!("redirect {status}"),
+            Ended::With(Outcome::Jump) => "rewrote the URI".to_owned(),
+        };
+        self.request.note_ran(&self.request.snapshot.chunks[chunk as usize].shown, said);
     }
 
     /// A handler that returned: a response that it began is complete.

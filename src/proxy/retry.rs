@@ -79,6 +79,9 @@ async fn answer(serving: &mut Serving<'_>, target: &ProxyTarget) -> Result<Flow>
             Err(502) if stand_in::after_no_answer(&request, &mut round) => continue,
             Err(status) => return Ok(Flow::Status(status)),
         };
+        if serving.worker.is_dry {
+            return Ok(Flow::Done);
+        }
         let guard = peer.connect_guard();
         let failed = match attempt(serving, &mut round, &peer).await? {
             Tried::Ended(flow) => return Ok(flow),

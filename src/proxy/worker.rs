@@ -82,6 +82,8 @@ pub struct WorkerState {
     pub picker: RefCell<Picker>,
     /// The state of all peers.
     pub registry: Arc<Registry>,
+    /// It only explains: no upstream is asked, and no content handler runs.
+    pub(super) is_dry: bool,
     series: RefCell<Series>,
     current: RefCell<Rc<Generation>>,
 }
@@ -89,9 +91,19 @@ pub struct WorkerState {
 impl WorkerState {
     /// A worker that serves `generation`; peers live in `registry`.
     pub fn new(id: usize, generation: Generation, registry: Arc<Registry>) -> Rc<Self> {
+        Self::make(id, generation, registry, false)
+    }
+
+    /// One that only explains what it would do.
+    pub fn dry(generation: Generation, registry: Arc<Registry>) -> Rc<Self> {
+        Self::make(0, generation, registry, true)
+    }
+
+    fn make(id: usize, generation: Generation, registry: Arc<Registry>, is_dry: bool) -> Rc<Self> {
         let generation = Rc::new(generation);
         let made = Rc::new(Self {
             id,
+            is_dry,
             pool: Rc::default(),
             links: Rc::default(),
             picker: RefCell::new(Picker::new()),

@@ -17,6 +17,8 @@ pub struct Decision {
     pub source: Option<Arc<str>>,
     /// The upstream that was chosen.
     pub upstream: Option<Arc<str>>,
+    /// A script gave the version.
+    pub by_script: bool,
     /// What rollouts decided, in the order in which they were asked; each decides once.
     pub rollouts: SmallVec<[Picked; 1]>,
 }

@@ -22,19 +22,12 @@ pub(super) const MOST_DEPTH: u8 = 100;
 
 impl Source for Request {
     fn append(&self, var: &Var, out: &mut Vec<u8>) -> bool {
-        match var {
-            Var::Builtin(builtin) => self.append_builtin(*builtin, out),
-            Var::Slot(slot) => put(self.slot(*slot).as_deref(), out),
-            Var::Map(number, slot) => put(self.mapped(usize::from(*number), *slot).as_deref(), out),
-            Var::Split(number, slot) => {
-                put(self.split(usize::from(*number), *slot).as_deref(), out)
-            }
-            Var::Rollout(number) => put(self.variant_upstream(*number).as_deref(), out),
-            Var::Capture(number) => {
-                put(self.captures.borrow().group(usize::from(*number)).as_deref(), out)
-            }
-            _ => self.append_parametric(var, out),
+        let start = out.len();
+        let is_set = self.append_any(var, out);
+        if self.is_traced.get() {
+            self.note_read(var, is_set.then(|| &out[start..]));
         }
+        is_set
     }
 
     fn value_of(&self, var: &Var) -> Option<Bytes> {
@@ -80,9 +73,27 @@ pub(super) fn put(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
 }
 
 impl Request {
+    fn append_any(&self, var: &Var, out: &mut Vec<u8>) -> bool {
+        match var {
+            Var::Builtin(builtin) => self.append_builtin(*builtin, out),
+            Var::Slot(slot) => put(self.slot(*slot).as_deref(), out),
+            Var::Map(number, slot) => put(self.mapped(usize::from(*number), *slot).as_deref(), out),
+            Var::Split(number, slot) => {
+                put(self.split(usize::from(*number), *slot).as_deref(), out)
+            }
+            Var::Rollout(number) => put(self.variant_upstream(*number).as_deref(), out),
+            Var::Capture(number) => {
+                put(self.captures.borrow().group(usize::from(*number)).as_deref(), out)
+            }
+            _ => self.append_parametric(var, out),
+        }
+    }
+
     /// The value of `var`, `None` where it is not set.
     pub fn value(&self, var: &Var) -> Option<Bytes> {
+        // What is traced takes the one way on which it is noted.
         match var {
+            _ if self.is_traced.get() => {}
             Var::Slot(slot) => return self.slot(*slot),
             Var::Rollout(number) => return self.variant_upstream(*number),
             Var::Builtin(Builtin::Uri | Builtin::DocumentUri) => {
@@ -110,7 +121,9 @@ impl Request {
                 self.uri_unchanged.set(false);
             }
             Var::Builtin(Builtin::CanaryVersion) => {
-                self.decision.borrow_mut().version = value.unwrap_or_default();
+                let mut decision = self.decision.borrow_mut();
+                decision.version = value.unwrap_or_default();
+                decision.by_script = true;
             }
             Var::Builtin(Builtin::CanaryReason) => {
                 self.decision.borrow_mut().reason = value.unwrap_or_default();

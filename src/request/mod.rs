@@ -11,6 +11,7 @@ pub mod connection;
 pub mod decision;
 pub mod echo;
 mod evaluate;
+pub mod explain;
 mod fields;
 mod log_line;
 mod parametric;
@@ -18,6 +19,7 @@ pub mod response;
 pub mod rollout;
 mod security;
 pub mod subrequest;
+pub mod trace;
 
 pub use attempt::{Attempt, Attempts};
 pub use body::Body;
@@ -25,6 +27,7 @@ pub use connection::Connection;
 pub use decision::Decision;
 pub use response::ResponseHead;
 pub use rollout::Charge;
+pub use trace::Trace;
 
 use crate::clock::Tick;
 use crate::cosocket::Pipe;
@@ -162,6 +165,10 @@ pub struct Request {
     pub decision: RefCell<Decision>,
     /// The variant whose doing the response is, while it is being made.
     pub charge: RefCell<Option<Charge>>,
+    /// What is noted for a request that is to be explained.
+    pub trace: RefCell<Option<Box<Trace>>>,
+    /// Whether there is a trace: asked wherever something may be noted.
+    pub(in crate::request) is_traced: Cell<bool>,
     /// `$limit_rate`.
     pub limit_rate: RefCell<Option<Bytes>>,
     /// `$request_id`, made when it is first asked for.
@@ -312,6 +319,8 @@ impl Request {
             is_inlined: Cell::new(false),
             decision: RefCell::default(),
             charge: RefCell::default(),
+            trace: RefCell::default(),
+            is_traced: Cell::new(false),
             limit_rate: RefCell::default(),
             request_id: RefCell::default(),
             lua: RefCell::default(),

@@ -133,6 +133,7 @@ impl Request {
         }
         let mut decision = self.decision.borrow_mut();
         decision.version = variant.label.clone();
+        decision.by_script = false;
         decision.reason = Bytes::from_static(reason.as_str().as_bytes());
     }
 
@@ -156,7 +157,11 @@ impl Request {
         if snapshot.assignments.is_empty() {
             return;
         }
-        let Some((number, variant, pick)) = self.charged(name) else { return };
+        let Some((number, variant, pick)) = self.charged(name) else {
+            // Another upstream answers in a variant's place.
+            drop(self.charge.take());
+            return;
+        };
         let rollout = &snapshot.assignments[usize::from(number)];
         let evidence = rollout.live.evidence();
         // Another configuration may count other variants by now.
@@ -190,7 +195,7 @@ impl Request {
         if let Some(it) = picked {
             return Some((it.rollout, it.pick.variant, Some(it.pick)));
         }
-        if decision.version.is_empty() {
+        if !decision.by_script || decision.version.is_empty() {
             return None;
         }
         let numbered = (0u16..).zip(&self.snapshot.assignments);

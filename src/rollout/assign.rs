@@ -220,6 +220,11 @@ impl Assign {
         found.filter(|_| self.trust.allows(&self.name, client, scratch))
     }
 
+    /// The variant that `value` of `ask` asks for.
+    pub(super) fn asked_by(&self, ask: &Ask, value: &[u8]) -> Option<u8> {
+        if value == b"never" { Some(STABLE) } else { self.wanted(&ask.choice, value) }
+    }
+
     fn wanted(&self, choice: &Wanted, value: &[u8]) -> Option<u8> {
         match choice {
             Wanted::Label if value == b"always" => Some(FIRST),
@@ -283,7 +288,7 @@ impl Pick {
 
 impl Test {
     /// A pattern that cannot be decided holds neither way.
-    fn holds(&self, vars: &dyn Source, scratch: &mut Vec<u8>) -> bool {
+    pub(super) fn holds(&self, vars: &dyn Source, scratch: &mut Vec<u8>) -> bool {
         match self {
             Self::True(var) => !matches!(value_of(var, vars, scratch), b"" | b"0"),
             Self::Equals(var, text, negated) => {

@@ -3,6 +3,7 @@
 //! Everything here but the journal is without I/O: [`assign`] picks, [`evidence`] counts,
 //! [`analysis`] judges, [`controller`] decides as a pure step, [`journal`] remembers.
 
+pub mod account;
 pub mod analysis;
 pub mod assign;
 mod compile;

@@ -59,6 +59,8 @@ pub struct Snapshot {
     pub splits: Vec<Split>,
     /// `rollout` blocks by number, as requests obey them.
     pub assignments: Vec<rollout::Rollout>,
+    /// What a request must show in `X-Moongate-Explain` to be told its Decision.
+    pub explain_secret: Option<bytes::Bytes>,
     /// Lua chunks by number.
     pub chunks: Vec<Chunk>,
     /// Chunks that are attached to no location.

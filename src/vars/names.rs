@@ -139,6 +139,27 @@ impl Names {
             .find_map(|(prefix, make)| name.strip_prefix(*prefix).map(|rest| make(rest.into())))
     }
 
+    /// A name of `var`, without `$`.
+    pub fn name_of(&self, var: &Var) -> String {
+        let text = |prefix: &str, name: &[u8]| format!("{prefix}{}", String::from_utf8_lossy(name));
+        match var {
+            Var::Builtin(builtin) => builtin.name().to_owned(),
+            Var::Arg(name) => text("arg_", name),
+            Var::Http(name) => text("http_", name),
+            Var::Cookie(name) => text("cookie_", name),
+            Var::SentHttp(name) => text("sent_http_", name),
+            Var::UpstreamHttp(name) => text("upstream_http_", name),
+            Var::UpstreamCookie(name) => text("upstream_cookie_", name),
+            Var::SentTrailer(name) => text("sent_trailer_", name),
+            Var::UpstreamTrailer(name) => text("upstream_trailer_", name),
+            Var::Capture(number) => number.to_string(),
+            Var::Slot(_) | Var::Map(..) | Var::Split(..) | Var::Rollout(_) => {
+                let named = self.declared.iter().find(|it| it.1 == var);
+                named.map(|it| text("", it.0)).unwrap_or_default()
+            }
+        }
+    }
+
     /// Whether `name` was declared by `set` or a named capture.
     pub fn is_slot(&self, name: &[u8]) -> bool {
         matches!(self.resolve(name), Some(Var::Slot(_)))

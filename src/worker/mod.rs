@@ -7,6 +7,7 @@
 mod command;
 mod core;
 mod digest;
+mod explain;
 mod http2;
 mod listener;
 mod scripts;
@@ -16,5 +17,6 @@ mod stream;
 mod thread;
 
 pub use command::End;
+pub use explain::explain;
 pub use scripts::{Plan, Trial};
 pub use thread::Worker;

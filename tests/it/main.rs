@@ -9,6 +9,7 @@ mod command_line;
 mod cosockets;
 mod drain;
 mod examples;
+mod explain;
 mod faults;
 mod framing;
 mod grpc;

@@ -266,3 +266,53 @@ fn scripts_ask_rollouts() {
     let answer = asking(&server, "X-Canary-Version: v2\r\n");
     assert_eq!(answer.text(), "stable", "whoever asks");
 }
+
+/// An error page is another upstream's: neither labelled nor counted as the variant's.
+#[test]
+fn what_another_upstream_answers_is_not_the_variant_s() {
+    let stable = Origin::saying("stable");
+    let canary = Origin::start(|_| Answer::new("503 Service Unavailable", "", "ill"));
+    let spare = Origin::saying("spare");
+    let text = conf(BY_HEADER, "proxy_intercept_errors on; error_page 503 = @spare;")
+        .replace("location /", "location @spare { proxy_pass http://$SPARE; } location /");
+    let server = Setup::new(Kind::Moongate)
+        .with("STABLE", format!("127.0.0.1:{}", stable.port))
+        .with("CANARY", format!("127.0.0.1:{}", canary.port))
+        .with("SPARE", format!("127.0.0.1:{}", spare.port))
+        .start(&text);
+    assert_eq!(asking(&server, "X-Canary-Version: v2\r\n").text(), "spare");
+    assert_eq!(canary.received()[0].header("x-canary-version"), Some("v2"));
+    let label = spare.received()[0].header("x-canary-version").map(str::to_owned);
+    assert_eq!(label.as_deref(), Some("v2"), "as the client sent it");
+}
+
+/// Two hosts, two rollouts: the rules of one choose nothing in the other.
+#[test]
+fn rules_of_one_rollout_are_not_another_s() {
+    let (stable, canary) = (Origin::saying("stable"), Origin::saying("canary"));
+    let text = "http { upstream one { server $STABLE; } upstream two { server $CANARY; }\n\
+         rollout a { stable one; canary two version=v2; when $arg_beta canary; weight 0; }\n\
+         rollout b { stable one; canary two version=v2; header X-Beta value yes; weight 0; }\n\
+         server { listen 127.0.0.1:$PORT; server_name a;\n\
+         location / { proxy_pass http://$rollout_a; } }\n\
+         server { listen 127.0.0.1:$PORT; server_name b;\n\
+         location / { proxy_pass http://$rollout_b; } } }";
+    let server = Setup::new(Kind::Moongate)
+        .with("STABLE", format!("127.0.0.1:{}", stable.port))
+        .with("CANARY", format!("127.0.0.1:{}", canary.port))
+        .start(text);
+    let body = |host: &str| {
+        let fields = format!("Host: {host}\r\n");
+        let mut bodies = Vec::new();
+        for (uri, more) in [("/?beta=1", ""), ("/", "X-Beta: yes\r\n")] {
+            let mut client =
+                crate::harness::client::Client::connect(server.port()).expect("it listens");
+            let head = format!("GET {uri} HTTP/1.1\r\n{fields}{more}\r\n");
+            client.send(head).expect("sent");
+            bodies.push(client.response("GET").expect("an answer").text());
+        }
+        bodies
+    };
+    assert_eq!(body("a"), ["canary", "stable"]);
+    assert_eq!(body("b"), ["stable", "canary"]);
+}

@@ -17,6 +17,9 @@ pub struct Http {
     /// `rollout` blocks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rollouts: Vec<Rollout>,
+    /// `explain_secret_file`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explain_secret_file: Option<String>,
     /// `map` blocks.
     pub maps: Vec<Map>,
     /// `split_clients` blocks.

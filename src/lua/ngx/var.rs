@@ -66,7 +66,13 @@ fn capture(request: &Request, number: f64) -> Option<Bytes> {
 fn read(call: &Call<'_>, request: &Request, name: &Name) -> ApiResult {
     match &name.var {
         None => call.reply(None::<bool>),
-        Some(Var::Slot(slot)) => call.reply(read_slot(call, request, name, *slot)),
+        Some(var @ Var::Slot(slot)) => {
+            let value = read_slot(call, request, name, *slot);
+            if request.is_traced() {
+                request.note_read(var, value.as_deref());
+            }
+            call.reply(value)
+        }
         Some(var) => {
             let scratch = &call.vm().api().scratch;
             let mut value = scratch.take();

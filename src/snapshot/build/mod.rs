@@ -115,6 +115,7 @@ impl Build<'_> {
         let maps = self.maps(http);
         let splits = self.splits(http);
         let assignments = self.assignments(http, &rollouts);
+        let explain_secret = self.explain_secret(http);
         let lua = self.lua_hooks(http);
         let (servers, listeners) = self.servers(http);
         Snapshot {
@@ -128,6 +129,7 @@ impl Build<'_> {
             maps,
             splits,
             assignments,
+            explain_secret,
             chunks: std::mem::take(&mut self.chunks).finish(),
             lua,
             upstreams: std::mem::take(&mut self.upstreams),

@@ -1,12 +1,15 @@
 //! `rollout` blocks, compiled; and their labels on the probes of their upstreams.
 
 use super::Build;
+use crate::config::diagnostic::At;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::model;
 use crate::config::model::{AskSource, Choice, HealthKind, Http};
 use crate::metrics;
+use crate::rollout::signature::LENGTH;
 use crate::rollout::{Assign, Needs, REASONS, Rollouts};
 use crate::snapshot::rollout::{Budget, Cookie, Rollout, Variant};
+use crate::sys::open;
 use bytes::Bytes;
 
 /// The field of a label where no `header NAME` names another.
@@ -25,11 +28,7 @@ impl Build<'_> {
         let base = self.inputs.base;
         let needs = Needs {
             names: &self.names,
-            read: &|path| {
-                let path = base.join(path);
-                std::fs::read(&path)
-                    .map_err(|it| format!("open() \"{}\" failed: {it}", path.display()))
-            },
+            read: &|path| open::contents(&base.join(path)).map_err(|it| it.to_string()),
             own_secret: live.own_secret(),
         };
         let assign = Assign::compile(rollout, &needs, &mut self.diagnostics)?;
@@ -44,6 +43,20 @@ impl Build<'_> {
             retries: (rollout.retry_on_stable == Some(true)).then(Budget::new),
             live,
         })
+    }
+
+    /// `explain_secret_file`, without blanks and line ends around it.
+    pub(super) fn explain_secret(&mut self, http: &Http) -> Option<Bytes> {
+        let path = self.inputs.base.join(http.explain_secret_file.as_ref()?);
+        let fault = match open::contents(&path) {
+            Ok(bytes) if bytes.trim_ascii().len() >= LENGTH => {
+                return Some(Bytes::copy_from_slice(bytes.trim_ascii()));
+            }
+            Ok(_) => format!("the secret in \"{}\" has fewer than 16 bytes", path.display()),
+            Err(failure) => failure.to_string(),
+        };
+        self.diagnostics.fault(&At::default(), fault);
+        None
     }
 
     /// A group with a fault is missing; the fault is reported.

@@ -12,6 +12,15 @@ use crate::config::units;
 const STABLE: &str = "stable";
 
 pub(super) const TABLE: &[Directive] = &[
+    Directive::new(
+        "explain_secret_file",
+        HTTP,
+        ONE,
+        Apply::Word(|s| Some(&mut s.http()?.explain_secret_file)),
+        "A request that carries this file's secret in `X-Moongate-Explain` is told its Decision in \
+         `X-Moongate-Decision`.",
+    )
+    .ours(),
     custom("rollout", HTTP, ONE, rollout, "A new version's share of the traffic: `$rollout_NAME`.")
         .block()
         .ours(),

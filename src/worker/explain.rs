@@ -1,0 +1,28 @@
+//! A worker that serves nobody: it runs a made-up request to tell why it would go where it goes.
+
+use super::scripts::{self, Plan};
+use crate::proxy::WorkerState;
+use crate::proxy::explain::{self, Asked};
+use crate::request::explain::Explanation;
+use std::sync::Arc;
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
+
+/// Explains what would be done with `asked`, on this thread.
+///
+/// # Errors
+/// There is no VM, or the request is none.
+pub fn explain(plan: &Plan, asked: &Asked) -> Result<Explanation, String> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("epoll_create1() failed: {error}"))?;
+    let tasks = LocalSet::new();
+    let explained = tasks.block_on(&runtime, async {
+        let generation = scripts::generation(plan, 0)?;
+        let worker = WorkerState::dry(generation, Arc::clone(&plan.registry));
+        scripts::begin(&worker.current());
+        explain::explain(worker, asked).await.map_err(|fault| fault.to_string())
+    });
+    // Timers that scripts have started end here, within the runtime that they belong to.
+    runtime.block_on(async move { drop(tasks) });
+    explained
+}
