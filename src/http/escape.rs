@@ -1,6 +1,7 @@
 //! Escapes: `%XX` with nginx's and with lua-nginx-module's sets, back again, and the escapes of
 //! logs (`\xXX`, JSON) and of HTML.
 
+use super::h1::octets;
 use std::borrow::Cow;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -97,10 +98,7 @@ pub fn escape<'a>(text: &'a [u8], set: &Set) -> Cow<'a, [u8]> {
 
 fn prefixed_into(out: &mut Vec<u8>, text: &[u8], set: &Set, prefix: &[u8]) {
     let mut from = 0;
-    let Some(first) = text.iter().position(|&byte| set.has(byte)) else {
-        return out.extend_from_slice(text);
-    };
-    for (index, &byte) in text.iter().enumerate().skip(first) {
+    for (index, &byte) in text.iter().enumerate() {
         if set.has(byte) {
             out.extend_from_slice(&text[from..index]);
             out.extend_from_slice(prefix);
@@ -114,7 +112,11 @@ fn prefixed_into(out: &mut Vec<u8>, text: &[u8], set: &Set, prefix: &[u8]) {
 /// Appends `text` as the access log's default escape writes it: `\xXX` for `"`, `\`, control
 /// characters and all from DEL on.
 pub fn log_into(out: &mut Vec<u8>, text: &[u8]) {
-    prefixed_into(out, text, &LOG, b"\\x");
+    let plain = octets::unescaped(text);
+    out.extend_from_slice(&text[..plain]);
+    if plain < text.len() {
+        prefixed_into(out, &text[plain..], &LOG, b"\\x");
+    }
 }
 
 /// Appends `text` as `escape=json` writes it; bytes from 0x7f on go through as they are.

@@ -168,10 +168,20 @@ pub(super) fn joined<'a>(
 /// name with a real underscore matches as well.
 pub(super) fn is_variable(name: &[u8], variable: &[u8]) -> bool {
     name.len() == variable.len()
-        && name.iter().zip(variable).all(|(&have, &want)| {
-            want == if have == b'-' { b'_' } else { have.to_ascii_lowercase() }
-        })
+        && name.iter().zip(variable).all(|(&have, &want)| want == SPELLED[usize::from(have)])
 }
+
+/// How a byte of a name is spelled in a variable.
+const SPELLED: [u8; 256] = {
+    let mut spelled = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        spelled[byte] =
+            if byte == b'-' as usize { b'_' } else { (byte as u8).to_ascii_lowercase() };
+        byte += 1;
+    }
+    spelled
+};
 
 impl<N: Into<Bytes>, V: Into<Bytes>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {

@@ -1,6 +1,17 @@
 //! Numbers as text, appended without the machinery of `format!`: the hot path writes a dozen a
 //! request.
 
+/// 00 to 99.
+const TWO_DIGITS: [[u8; 2]; 100] = {
+    let mut all = [[0; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        all[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    all
+};
+
 /// A number in decimal, without an allocation.
 #[derive(Clone, Copy, Debug)]
 pub struct Decimal {
@@ -14,14 +25,17 @@ impl Decimal {
         let mut digits = [0; 20];
         let mut start = digits.len();
         let mut rest = number;
-        loop {
-            start -= 1;
-            digits[start] = digit(rest % 10);
-            rest /= 10;
-            if rest == 0 {
-                return Self { digits, start };
-            }
+        while rest >= 10 {
+            start -= 2;
+            let two = (rest % 100) as usize;
+            digits[start..start + 2].copy_from_slice(&TWO_DIGITS[two]);
+            rest /= 100;
         }
+        if rest > 0 || start == digits.len() {
+            start -= 1;
+            digits[start] = digit(rest);
+        }
+        Self { digits, start }
     }
 
     /// The digits.

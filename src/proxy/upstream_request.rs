@@ -28,7 +28,7 @@ pub(super) fn write_head(
         Some(method) => method.append(request, out),
         None => out.extend_from_slice(&request.method.borrow()),
     }
-    if !is_name(out) {
+    if !octets::is_name(out) {
         return None;
     }
     let headless = out.eq_ignore_ascii_case(b"HEAD");
@@ -92,16 +92,13 @@ fn begin_field(name: &[u8], out: &mut Vec<u8>) {
 /// out, as HTTP cannot say it; so is an empty one, unless the client sent it.
 fn end_field(start: usize, name: &[u8], value_start: usize, may_be_empty: bool, out: &mut Vec<u8>) {
     let value = &out[value_start..];
-    if (value.is_empty() && !may_be_empty) || !is_name(name) || octets::has_control(value, true) {
+    if (value.is_empty() && !may_be_empty)
+        || !octets::is_name(name)
+        || octets::has_control(value, true)
+    {
         return out.truncate(start);
     }
     out.extend_from_slice(b"\r\n");
-}
-
-/// A token as RFC 9110 has it, or more: nginx lets anything through that ends no name.
-fn is_name(name: &[u8]) -> bool {
-    let bad = |byte: u8| byte <= b' ' || byte == b':' || byte >= 0x7f;
-    !name.is_empty() && !name.iter().fold(false, |any, byte| any | bad(*byte))
 }
 
 /// No byte that ends a request line or a word of it.

@@ -12,6 +12,7 @@ impl Request {
     }
 
     /// Writes a line about this request.
+    #[cold]
     pub fn log(&self, level: Level, message: fmt::Arguments<'_>) {
         let context = |line: &mut Line| self.context(line);
         let serial = (!self.is_fake).then_some(self.connection.serial);
@@ -19,6 +20,7 @@ impl Request {
     }
 
     /// Writes a line of any bytes about this request.
+    #[cold]
     pub fn log_bytes(&self, level: Level, message: &[u8]) {
         let context = |line: &mut Line| self.context(line);
         let serial = (!self.is_fake).then_some(self.connection.serial);

@@ -84,31 +84,90 @@ fn control(text: &[u8]) -> usize {
 /// Where the first byte of `text` is that is below `BELOW`, DEL or `mark`, as `is_one` says it of
 /// a byte; the length of `text` where there is none. Eight bytes at a time.
 fn first<const BELOW: u8>(text: &[u8], mark: u8, is_one: impl Fn(&u8) -> bool) -> usize {
+    let found = |word: u64| {
+        (below(word, BELOW)
+            | nought(word ^ (ONES * 0x7f))
+            | nought(word ^ (ONES * u64::from(mark))))
+            & TOPS
+    };
+    first_in_words(text, found)
+        .unwrap_or_else(|| text.iter().position(is_one).unwrap_or(text.len()))
+}
+
+/// Bytes of `word` that are below `limit` have their top bit set, and maybe bytes behind one: a byte
+/// that is too small borrows.
+fn below(word: u64, limit: u8) -> u64 {
+    word.wrapping_sub(ONES * u64::from(limit)) & !word
+}
+
+/// The same of bytes that are nought.
+fn nought(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word
+}
+
+/// Where the first byte is whose top bit `found` sets, the length where there is none; `None` of a
+/// text that is no word long.
+fn first_in_words(text: &[u8], found: impl Fn(u64) -> u64) -> Option<usize> {
+    let behind = |found: u64| found.trailing_zeros() as usize / 8;
+    let last = text.last_chunk::<8>()?;
     let (words, rest) = text.as_chunks::<8>();
-    let marks = ONES * u64::from(mark);
     for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let nought = |it: u64| it.wrapping_sub(ONES) & !it;
-        // A byte that is too small borrows into its top bit; what is sought is nought once the
-        // other is taken off. Only bytes behind a true one can be wrong.
-        let below = word.wrapping_sub(ONES * BELOW as u64) & !word;
-        let found = (below | nought(word ^ (ONES * 0x7f)) | nought(word ^ marks)) & TOPS;
+        let found = found(u64::from_le_bytes(*word));
         if found != 0 {
-            return index * 8 + found.trailing_zeros() as usize / 8;
+            return Some(index * 8 + behind(found));
         }
     }
-    let rest_at = text.len() - rest.len();
-    rest.iter().position(is_one).map_or(text.len(), |at| rest_at + at)
+    if rest.is_empty() {
+        return Some(text.len());
+    }
+    // The last eight bytes: some of them once more, which are known to be none.
+    let found = found(u64::from_le_bytes(*last));
+    Some(text.len() - 8 + if found == 0 { 8 } else { behind(found) })
+}
+
+/// How many bytes of `text` the access log takes as they are: up to `"`, `\\`, a control character,
+/// DEL, or a byte beyond.
+pub fn unescaped(text: &[u8]) -> usize {
+    let found = |word: u64| {
+        let marks =
+            nought(word ^ (ONES * u64::from(b'"'))) | nought(word ^ (ONES * u64::from(b'\\')));
+        (below(word, b' ') | nought(word ^ (ONES * 0x7f)) | marks | word) & TOPS
+    };
+    let is_one = |it: &u8| *it < b' ' || *it >= 0x7f || matches!(it, b'"' | b'\\');
+    first_in_words(text, found)
+        .unwrap_or_else(|| text.iter().position(is_one).unwrap_or(text.len()))
+}
+
+/// Whether `text` can be the name of a field as nginx sees it: anything that ends none, and not
+/// nothing.
+pub fn is_name(text: &[u8]) -> bool {
+    let found = |word: u64| {
+        let colon = nought(word ^ (ONES * u64::from(b':')));
+        (below(word, b' ' + 1) | nought(word ^ (ONES * 0x7f)) | colon | word) & TOPS
+    };
+    let is_one = |it: &u8| *it <= b' ' || *it == b':' || *it >= 0x7f;
+    let ends = first_in_words(text, found)
+        .unwrap_or_else(|| text.iter().position(is_one).unwrap_or(text.len()));
+    !text.is_empty() && ends == text.len()
 }
 
 /// Whether `text` is made of the characters of a field's name (RFC 9110 section 5.6.2).
 pub fn is_token(text: &[u8]) -> bool {
-    text.iter().all(|it| match CLASSES[usize::from(*it)] {
-        Class::Plain | Class::Underscore => true,
-        Class::Odd => b"!#$%&'*+.^`|~".contains(it),
-        Class::Colon | Class::Bad => false,
-    })
+    text.iter().fold(true, |so_far, it| so_far & TOKEN[usize::from(*it)])
 }
+
+const TOKEN: [bool; 256] = {
+    let mut token = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        token[byte] = match byte as u8 {
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'.' | b'^' | b'`' | b'|' | b'~' => true,
+            _ => matches!(CLASSES[byte], Class::Plain | Class::Underscore),
+        };
+        byte += 1;
+    }
+    token
+};
 
 /// Every byte of a word.
 const ONES: u64 = u64::MAX / 255;
@@ -143,6 +202,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_a_log_escapes_and_what_ends_a_name_is_found_wherever_it_is() {
+        for length in 1..40 {
+            let clean: Vec<u8> = (0..length).map(|it| b'a' + (it * 7 % 26) as u8).collect();
+            assert!(unescaped(&clean) == length && is_name(&clean) && is_token(&clean));
+            for at in 0..length {
+                for byte in 0..=255u8 {
+                    let mut text = clean.clone();
+                    text[at] = byte;
+                    let odd = byte < b' ' || byte >= 0x7f;
+                    let ends = if odd || matches!(byte, b'"' | b'\\') { at } else { length };
+                    assert_eq!(unescaped(&text), ends, "{byte} at {at}");
+                    assert_eq!(is_name(&text), !odd && !matches!(byte, b' ' | b':'), "{byte}");
+                    let token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+                    assert_eq!(is_token(&text), token, "{byte}");
+                }
+            }
+        }
+        assert!(unescaped(b"") == 0 && !is_name(b"") && is_token(b""));
     }
 
     #[test]
