@@ -1,5 +1,6 @@
 //! Building a VM: the API's tables, the preludes, where `require` looks.
 
+use crate::lua::ffi::fast;
 use crate::lua::ffi::function::Library;
 use crate::lua::ffi::function::push_function;
 use crate::lua::ffi::heap::State;
@@ -65,6 +66,7 @@ impl Vm {
         let methods = subtable(&stack, &native, "shared");
         shared::fill(&vm, &subtable(&stack, &ngx, "shared"), &methods);
         subtable(&stack, &globals, "ndk");
+        fast::fill(&vm, &subtable(&stack, &native, "fast"));
         for (name, source) in PRELUDES {
             prelude(&vm, name, source, &globals, &native)?;
         }

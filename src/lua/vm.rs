@@ -243,6 +243,11 @@ impl Vm {
         self.frame.borrow().request.clone()
     }
 
+    /// Calls `look` with the request that the running code serves.
+    pub fn with_request<T>(&self, look: impl FnOnce(Option<&Request>) -> T) -> T {
+        look(self.frame.borrow().request.as_deref())
+    }
+
     /// The phase that runs.
     pub fn phase(&self) -> Phase {
         self.frame.borrow().phase

@@ -1,6 +1,5 @@
 //! A worker's cache of compiled patterns, for the option `o`.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// A bounded cache by option letters and pattern that drops what was not used for longest. Of one
@@ -14,7 +13,7 @@ pub struct Cache<T> {
     now: u64,
 }
 
-type Patterns<T> = HashMap<Box<[u8]>, Entry<T>>;
+type Patterns<T> = foldhash::HashMap<Box<[u8]>, Entry<T>>;
 
 #[derive(Debug)]
 struct Entry<T> {
@@ -47,7 +46,7 @@ impl<T> Cache<T> {
         let entry = Entry { value, used: self.now };
         let known = self.by_letters.iter().position(|(it, _)| **it == *letters);
         let index = known.unwrap_or_else(|| {
-            self.by_letters.push((letters.into(), HashMap::new()));
+            self.by_letters.push((letters.into(), Patterns::default()));
             self.by_letters.len() - 1
         });
         if self.by_letters[index].1.insert(pattern.into(), entry).is_none() {

@@ -94,8 +94,8 @@ fn first<const BELOW: u8>(text: &[u8], mark: u8, is_one: impl Fn(&u8) -> bool) -
         .unwrap_or_else(|| text.iter().position(is_one).unwrap_or(text.len()))
 }
 
-/// Bytes of `word` that are below `limit` have their top bit set, and maybe bytes behind one: a byte
-/// that is too small borrows.
+/// Bytes of `word` that are below `limit` have their top bit set, and maybe bytes behind one: what
+/// is too small borrows.
 fn below(word: u64, limit: u8) -> u64 {
     word.wrapping_sub(ONES * u64::from(limit)) & !word
 }

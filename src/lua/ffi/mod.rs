@@ -4,6 +4,7 @@
 
 pub mod call;
 pub mod clock;
+pub mod fast;
 pub mod function;
 pub mod heap;
 pub mod nginx;

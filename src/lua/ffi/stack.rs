@@ -239,6 +239,13 @@ impl<'a> Stack<'a> {
 #[derive(Debug)]
 pub struct Anchor(pub(in crate::lua::ffi) c_int);
 
+impl Anchor {
+    /// Its index in the registry.
+    pub fn place(&self) -> c_int {
+        self.0
+    }
+}
+
 /// A table in a slot of a stack. Reads and writes are raw: no metamethod runs.
 #[derive(Clone, Copy)]
 pub struct Table<'a> {

@@ -45,14 +45,18 @@ const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIEN
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
 fn md5_hex(call: &Call<'_>) -> ApiResult {
-    use std::fmt::Write;
-    let digest = md5::Md5::digest(loose_bytes(call, 1)?);
-    let mut hex = String::with_capacity(32);
-    for byte in digest {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
+    call.reply(&md5_text(loose_bytes(call, 1)?)[..])
+}
+
+/// The MD5 of `text`, in lower case.
+pub fn md5_text(text: &[u8]) -> [u8; 32] {
+    let digest = md5::Md5::digest(text);
+    let mut hex = [0; 32];
+    for (two, byte) in hex.chunks_exact_mut(2).zip(digest) {
+        let digit = |it: u8| b"0123456789abcdef"[usize::from(it)];
+        two.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
-    call.reply(hex)
+    hex
 }
 
 fn md5_bin(call: &Call<'_>) -> ApiResult {
@@ -86,12 +90,23 @@ fn encode_base64(call: &Call<'_>) -> ApiResult {
         Value::Boolean(given) => given,
         _ => return Err("boolean argument only".into()),
     };
-    let mut encoded = STANDARD.encode(text);
-    if !no_padding {
-        let padding = (3 - text.len() % 3) % 3;
-        encoded.extend(std::iter::repeat_n('=', padding));
-    }
-    call.reply(encoded)
+    if no_padding { call.reply(STANDARD.encode(text)) } else { call.reply(base64(text)) }
+}
+
+/// `text` in base64, with its padding.
+fn base64(text: &[u8]) -> Vec<u8> {
+    let mut encoded = vec![0; text.len().div_ceil(3) * 4];
+    let count = base64_into(text, &mut encoded).unwrap_or_default();
+    encoded.truncate(count);
+    encoded
+}
+
+/// Writes `text` in base64, with its padding: how many bytes, `None` where there is no room.
+pub fn base64_into(text: &[u8], room: &mut [u8]) -> Option<usize> {
+    let room = room.get_mut(..text.len().div_ceil(3) * 4)?;
+    let count = STANDARD.encode_slice(text, room).ok()?;
+    room[count..].fill(b'=');
+    Some(room.len())
 }
 
 fn decode_base64(call: &Call<'_>) -> ApiResult {

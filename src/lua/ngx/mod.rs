@@ -97,6 +97,7 @@ pub const PRELUDES: &[(&str, &str)] = &[
     ("socket", include_str!("../prelude/socket.lua")),
     ("strings", include_str!("../prelude/strings.lua")),
     ("re", include_str!("../prelude/re.lua")),
+    ("fast", include_str!("../prelude/fast.lua")),
     ("request", include_str!("../prelude/request.lua")),
     ("_G write guard", include_str!("../prelude/write_guard.lua")),
 ];

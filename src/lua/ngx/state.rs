@@ -147,6 +147,16 @@ pub fn of_request<T>(vm: &Vm, request: &Request, body: impl FnOnce(&mut PerReque
     result
 }
 
+/// Where in the registry the `ngx.ctx` of the request is that runs in `vm`, if it has one yet.
+pub fn context_place(vm: &Vm) -> Option<c_int> {
+    vm.with_request(|request| {
+        let kept = request?.lua.borrow();
+        let state = kept.as_ref()?.downcast_ref::<PerRequest>()?;
+        let is_of_vm = Rc::ptr_eq(&state.dropped, &vm.api().dropped);
+        state.ctx.as_ref().filter(|_| is_of_vm).map(Anchor::place)
+    })
+}
+
 /// Takes the `ngx.ctx` of `request` away: what an internal redirect (`ngx.exec`, an error page)
 /// does.
 pub fn forget_ctx(request: &Request) {
