@@ -3,16 +3,20 @@
 use crate::clock;
 use crate::config::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::log::{Level, main_log};
+use crate::resolver::Resolver;
 use crate::rollout::fleet::{Fleet, Opened, Tell};
 use crate::rollout::live::Now;
+use crate::rollout::prometheus::Feed;
 use crate::rollout::registry::Order;
 use crate::rollout::{Registry, Rollouts};
 use crate::sys::errno::Failure;
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
+use tokio::task::AbortHandle;
 
 /// Between two looks at the evidence.
 const LOOK: Duration = Duration::from_millis(250);
@@ -25,14 +29,24 @@ const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// The rollouts that live; a thread of their own looks at them.
 #[derive(Clone)]
-pub(super) struct RolloutThread(Arc<Mutex<Fleet>>);
+pub(super) struct RolloutThread {
+    fleet: Arc<Mutex<Fleet>>,
+    /// What names in URLs are resolved by.
+    resolver: Arc<ArcSwap<Resolver>>,
+    /// Who asks for evidence that is elsewhere.
+    asking: Arc<Mutex<Vec<(Arc<Feed>, AbortHandle)>>>,
+}
 
 impl RolloutThread {
     /// Starts the thread; `tell` hears of transitions.
     ///
     /// # Errors
     /// `pthread_create() failed …`.
-    pub fn start(registry: &Arc<Registry>, tell: Tell) -> Result<Self, Failure> {
+    pub fn start(
+        registry: &Arc<Registry>,
+        resolver: Arc<ArcSwap<Resolver>>,
+        tell: Tell,
+    ) -> Result<Self, Failure> {
         let fleet = Arc::new(Mutex::new(Fleet::new(Arc::clone(registry), tell)));
         if let Some(inbox) = registry.inbox() {
             let fleet = Arc::clone(&fleet);
@@ -41,7 +55,7 @@ impl RolloutThread {
                 .spawn(move || run(&fleet, &inbox))
                 .map_err(|error| Failure::new("pthread_create()", error))?;
         }
-        Ok(Self(fleet))
+        Ok(Self { fleet, resolver, asking: Arc::default() })
     }
 
     /// Opens the journals that a configuration needs; nothing is written.
@@ -49,7 +63,7 @@ impl RolloutThread {
     /// # Errors
     /// Those that cannot be opened.
     pub async fn open(&self, rollouts: &Rollouts) -> Result<Opened, Diagnostics> {
-        let (fleet, rollouts) = (Arc::clone(&self.0), rollouts.clone());
+        let (fleet, rollouts) = (Arc::clone(&self.fleet), rollouts.clone());
         let opened = tokio::task::spawn_blocking(move || fleet.lock().open(&rollouts)).await;
         opened.unwrap_or_else(|error| {
             let text = format!("the journals could not be opened: {error}");
@@ -59,16 +73,42 @@ impl RolloutThread {
 
     /// Lets a configuration take over. Nothing fails.
     pub async fn commit(&self, rollouts: &Rollouts, opened: Opened) {
-        let (fleet, rollouts) = (Arc::clone(&self.0), rollouts.clone());
-        let commit = move || fleet.lock().commit(&rollouts, opened, now());
-        if let Err(error) = tokio::task::spawn_blocking(commit).await {
-            main_log().say(Level::Alert, format_args!("rollouts were not taken over: {error}"));
+        let (fleet, rollouts) = (Arc::clone(&self.fleet), rollouts.clone());
+        let commit = move || {
+            let mut fleet = fleet.lock();
+            fleet.commit(&rollouts, opened, now());
+            fleet.feeds()
+        };
+        match tokio::task::spawn_blocking(commit).await {
+            Ok(feeds) => self.ask(feeds),
+            Err(error) => {
+                main_log().say(Level::Alert, format_args!("rollouts were not taken over: {error}"));
+            }
+        }
+    }
+
+    /// Lets `feeds` be asked, and no others.
+    fn ask(&self, feeds: Vec<Arc<Feed>>) {
+        let mut asking = self.asking.lock();
+        asking.retain(|(feed, task)| {
+            let stays = feeds.iter().any(|it| Arc::ptr_eq(it, feed));
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for feed in feeds {
+            if !asking.iter().any(|(it, _)| Arc::ptr_eq(it, &feed)) {
+                let task = tokio::spawn(Arc::clone(&feed).run(Arc::clone(&self.resolver)));
+                asking.push((feed, task.abort_handle()));
+            }
         }
     }
 
     /// Writes everything down and lets the journals go, so that the next process may have them.
     pub async fn end(&self) {
-        let fleet = Arc::clone(&self.0);
+        let fleet = Arc::clone(&self.fleet);
+        self.ask(Vec::new());
         let end = tokio::task::spawn_blocking(move || fleet.lock().end(now()));
         if tokio::time::timeout(LAST_WRITE, end).await.is_err() {
             main_log().say(Level::Alert, format_args!("a rollout's journal is stuck"));

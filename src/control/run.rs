@@ -119,7 +119,8 @@ impl Control {
         let resolver = Arc::new(ArcSwap::new(Arc::clone(&candidate.resolver)));
         let (tell, transitions) = webhook::queue();
         tokio::spawn(webhook::run(transitions, Arc::clone(&resolver)));
-        let rollout_thread = RolloutThread::start(&candidate.rollouts, tell)?;
+        let rollout_thread =
+            RolloutThread::start(&candidate.rollouts, Arc::clone(&resolver), tell)?;
         let mut serving = Serving {
             source,
             rollout_thread,

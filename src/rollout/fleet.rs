@@ -3,9 +3,13 @@
 //! One thread of control's looks several times a second; what it decides is on the disk before
 //! workers see it, so that neither they nor control's own loop ever wait for a disk.
 
-use super::controller::{Command, Event, Kind};
+mod shown;
+
+use super::controller::{Command, Event};
 use super::journal::{self, Journal, Recovered};
 use super::live::{Live, Looked, NotDone, Now, Source};
+use super::outside::Outside;
+use super::prometheus::Feed;
 use super::registry::{Answer, Entry, Order, Registry, Rollouts, Wanted};
 use super::state::{Last, Phase};
 use super::status::{Status, percent};
@@ -13,6 +17,7 @@ use crate::clock;
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::log::{Level, main_log};
 use crate::metrics;
+use shown::{forget_metrics, log_event, show_metrics};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,6 +54,8 @@ pub struct Opened(HashMap<String, (Journal, Recovered)>);
 /// A rollout that lives.
 struct Member {
     live: Live,
+    /// Where the evidence is, if it is not local.
+    outside: Option<Outside>,
     entry: Arc<Entry>,
     journal: PathBuf,
     webhooks: Arc<[String]>,
@@ -66,6 +73,12 @@ impl Fleet {
     /// None yet.
     pub fn new(registry: Arc<Registry>, tell: Tell) -> Self {
         Self { registry, members: Vec::new(), tell }
+    }
+
+    /// What somebody must run for the evidence of rollouts that is elsewhere.
+    pub fn feeds(&self) -> Vec<Arc<Feed>> {
+        let outside = self.members.iter().filter_map(|it| it.outside.as_ref());
+        outside.map(|it| Arc::clone(it.feed())).collect()
     }
 
     /// Whether there is nothing to look at.
@@ -181,8 +194,11 @@ impl Member {
         };
         let (plan, seam) = ((*wanted.plan).clone(), wanted.entry.seam().clone());
         let (live, fault) = Live::start(plan, journal, &recovered, seam, now);
+        let outside = wanted.prometheus.as_ref();
+        let outside = outside.and_then(|it| Outside::new(it, live.plan(), now.tick));
         let mut member = Self {
             live,
+            outside,
             entry: Arc::clone(&wanted.entry),
             journal: wanted.journal.clone(),
             webhooks: wanted.webhooks.clone().into(),
@@ -206,7 +222,12 @@ impl Member {
     fn reconfigured(mut self, wanted: &Wanted, journal: Option<Journal>, now: Now) -> Self {
         let (before, old) = (self.live.state().clone(), Arc::clone(&self.status));
         let (plan, seam) = ((*wanted.plan).clone(), wanted.entry.seam().clone());
+        let is_same = plan == *self.live.plan();
         let mut fault = self.live.reconfigure(plan, seam, now);
+        self.outside = wanted.prometheus.as_ref().and_then(|it| match self.outside.take() {
+            Some(outside) if is_same && outside.is_of(it) => Some(outside),
+            _ => Outside::new(it, self.live.plan(), now.tick),
+        });
         if let Some(journal) = journal {
             fault = self.live.move_journal(journal, now).or(fault);
         }
@@ -233,7 +254,8 @@ impl Member {
     }
 
     fn look(&mut self, commands: Vec<Command>, now: Now, tell: &Tell) -> Looked {
-        let looked = self.live.look(commands, Source::Local, now);
+        let source = self.source(now);
+        let looked = self.live.look(commands, source, now);
         self.publish(looked.fault.as_ref());
         for event in &looked.events {
             log_event(self.entry.name(), event);
@@ -247,6 +269,36 @@ impl Member {
             });
         }
         looked
+    }
+
+    fn source(&mut self, now: Now) -> Source {
+        let Some(outside) = &mut self.outside else { return Source::Local };
+        let name = self.entry.name();
+        let before = outside.fault().is_some();
+        let (source, has_failed) = outside.source(now.tick);
+        if has_failed {
+            metrics::catalog().rollout_evidence_faults.with_label_values(&[name]).inc();
+        }
+        match outside.fault() {
+            Some(why)
+                if !before
+                    || (has_failed && self.status.evidence_fault.as_deref() != Some(why)) =>
+            {
+                main_log().say(
+                    Level::Warn,
+                    format_args!(
+                        "rollout \"{name}\" holds, {} has no evidence: {why}",
+                        outside.name()
+                    ),
+                );
+            }
+            None if before => main_log().say(
+                Level::Notice,
+                format_args!("rollout \"{name}\": {} has evidence", outside.name()),
+            ),
+            _ => {}
+        }
+        source
     }
 
     fn answer(
@@ -276,6 +328,9 @@ impl Member {
         let mut status = self.status.updated(self.live.plan(), self.live.state());
         status.journal = self.journal.display().to_string();
         status.journal_fault = fault.map(ToString::to_string);
+        let outside = self.outside.as_ref();
+        status.evidence = outside.map_or("local", Outside::name).to_owned();
+        status.evidence_fault = outside.and_then(Outside::fault).map(ToOwned::to_owned);
         if let Some(Last { at_ms, reason }) = &self.live.state().last {
             (status.since_ms, status.reason) = (*at_ms, reason.clone());
         }
@@ -314,56 +369,6 @@ fn open_patiently(wanted: &Wanted) -> Result<(Journal, Recovered, String), journ
             }
             result => return result,
         }
-    }
-}
-
-/// What happened, in the error log: what somebody should look at as a warning.
-fn log_event(rollout: &str, event: &Event) {
-    let level = match event.kind {
-        Kind::RolledBack
-        | Kind::Breached
-        | Kind::OverLimit
-        | Kind::Inconclusive
-        | Kind::Aborted => Level::Warn,
-        Kind::Checkpoint => return,
-        _ => Level::Notice,
-    };
-    let Event { kind, canary, reason, from, to } = event;
-    let (kind, from, to) = (kind.as_str(), percent(*from), percent(*to));
-    main_log().say(
-        level,
-        format_args!("rollout \"{rollout}\": {kind}, canary \"{canary}\" {from} -> {to}: {reason}"),
-    );
-}
-
-fn show_metrics(status: &Status) {
-    let catalog = metrics::catalog();
-    let name = status.name.as_str();
-    for phase in Phase::ALL {
-        let gauge = catalog.rollout_state.with_label_values(&[name, phase.as_str()]);
-        gauge.set(i64::from(phase == status.state));
-    }
-    for canary in &status.canaries {
-        let version = canary.version.as_str();
-        let share = f64::from(canary.weight) / 10_000.0;
-        catalog.rollout_weight.with_label_values(&[name, version]).set(share);
-        for (limit, known) in [("5xx_rate", &canary.failures), ("latency", &canary.slow)] {
-            let Some(known) = known else { continue };
-            let labels = [name, version, limit];
-            catalog.rollout_over_limit.with_label_values(&labels).set(known.e1);
-            catalog.rollout_worse.with_label_values(&labels).set(known.e2);
-        }
-    }
-}
-
-fn forget_metrics(status: &Status) {
-    let catalog = metrics::catalog();
-    for phase in Phase::ALL {
-        // One that was never shown is an error to the crate, not to us.
-        let _ = catalog.rollout_state.remove_label_values(&[&status.name, phase.as_str()]);
-    }
-    for canary in &status.canaries {
-        catalog.forget_canary(&status.name, &canary.version);
     }
 }
 

@@ -187,6 +187,8 @@ impl Live {
     pub fn look(&mut self, commands: Vec<Command>, source: Source, now: Now) -> Looked {
         self.evidence.sweep(now.tick);
         let totals = totals(&self.evidence);
+        self.has_news |=
+            totals != self.known || matches!(&source, Source::Outside(it) if !it.is_empty());
         let input = Input {
             passed_ms: now.tick.ms_since(self.looked),
             is_frozen: source == Source::Silent,
@@ -212,7 +214,6 @@ impl Live {
                 remember(&mut stepped.state, &stepped.events, now);
             }
         }
-        self.has_news |= totals != self.known;
         (self.known, self.looked) = (totals, now.tick);
         self.state = stepped.state;
         let is_due = self.has_news && now.tick.ms_since(self.written) >= CHECKPOINT_MS;

@@ -18,6 +18,8 @@ const SLOW_MS: u64 = 2000;
 pub struct Plan {
     /// Its name.
     pub name: String,
+    /// Stable's label.
+    pub stable: String,
     /// Labels of the canaries, and the weights of those behind the first.
     pub canaries: Vec<(String, u16)>,
     /// The first canary's weight where nothing moved it yet, basis points.
@@ -54,6 +56,7 @@ impl Plan {
         let weight_of = |it: &model::Variant| (it.version.clone(), it.weight.unwrap_or(0));
         Self {
             name: rollout.name.clone(),
+            stable: rollout.stable.as_ref().map_or_else(String::new, |it| it.version.clone()),
             canaries: rollout.canaries.iter().map(weight_of).collect(),
             weight: rollout.weight,
             steps: rollout.steps.clone(),

@@ -169,6 +169,8 @@ pub struct Wanted {
     pub plan: Arc<Plan>,
     /// Its journal, absolute.
     pub journal: PathBuf,
+    /// The Prometheus that has the evidence; none where this process counts.
+    pub prometheus: Option<model::Prometheus>,
     /// Who is told of transitions.
     pub webhooks: Vec<String>,
 }
@@ -237,6 +239,10 @@ impl Registry {
                     entry,
                     plan: Arc::new(plan),
                     journal,
+                    prometheus: match &rollout.evidence {
+                        Some(model::EvidenceSource::Prometheus(it)) => Some(it.clone()),
+                        Some(model::EvidenceSource::Local) | None => None,
+                    },
                     webhooks: rollout.webhooks.iter().map(|it| it.url.clone()).collect(),
                 }),
                 Err(why) => {

@@ -28,6 +28,7 @@ mod reload;
 mod retries;
 mod rollout_control;
 mod rollout_guard;
+mod rollout_prometheus;
 mod rollouts;
 mod startup;
 mod system_calls;

@@ -1,7 +1,9 @@
 //! What holds of `rollout` blocks, in whichever language they were written.
 
 use crate::config::diagnostic::{At, Diagnostic, Diagnostics};
-use crate::config::model::{Ask, Choice, Condition, Http, Rollout, Step, Trust, Variant};
+use crate::config::model::{
+    Ask, Choice, Condition, EvidenceSource, Http, Rollout, Step, Trust, Variant,
+};
 use std::collections::BTreeSet;
 
 /// Canaries of one rollout: a latch is a bit of a word, and nobody reads more labels.
@@ -33,6 +35,15 @@ pub(super) fn rollouts(http: &Http, diagnostics: &mut Diagnostics) {
             && (path.is_empty() || !journals.insert(path))
         {
             check.fault(&rollout.at, format!("the journal \"{path}\" is another rollout's"));
+        }
+        if let Some(EvidenceSource::Prometheus(it)) = &rollout.evidence {
+            if !is_webhook(&it.url) {
+                let help = "write http://HOST[:PORT]";
+                check.fault(&it.at, format!("invalid Prometheus \"{}\"; {help}", it.url));
+            }
+            if it.query.trim().is_empty() || it.interval_ms == Some(0) {
+                check.fault(&it.at, "\"evidence prometheus\" needs a query and an interval");
+            }
         }
         for webhook in &rollout.webhooks {
             if !is_webhook(&webhook.url) {

@@ -32,8 +32,8 @@ pub use lua::{Chunk, ChunkSource, LuaHttp, SharedDict};
 pub use main::{Events, Main, Model, WorkerProcesses};
 pub use more_headers::{MoreHeader, MoreHeaders};
 pub use rollout::{
-    Ask, AskSource, Choice, FailureLimit, LatencyLimit, OnBreach, OnMissing, Rollout, Rule, Step,
-    StickyCookie, StickyKey, Trust, Variant, Webhook,
+    Ask, AskSource, Choice, EvidenceSource, FailureLimit, LatencyLimit, OnBreach, OnMissing,
+    Prometheus, Rollout, Rule, Step, StickyCookie, StickyKey, Trust, Variant, Webhook,
 };
 pub use setting::{
     AddHeader, ErrorPage, LargeBuffers, LingeringClose, NextUpstream, ServerTokens, SizeUnlimited,

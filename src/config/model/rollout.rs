@@ -59,6 +59,9 @@ pub struct Rollout {
     /// `journal PATH`; default `rollout_NAME.journal`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<String>,
+    /// `evidence`; default local.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceSource>,
     /// `webhook URL` lines.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub webhooks: Vec<Webhook>,
@@ -272,6 +275,32 @@ pub enum Trust {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         header: Option<String>,
     },
+}
+
+/// Where the evidence on a canary comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidenceSource {
+    /// This process counts.
+    Local,
+    /// A Prometheus is asked.
+    Prometheus(Prometheus),
+}
+
+/// `evidence prometheus URL QUERY [interval=TIME]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prometheus {
+    /// Where it is written.
+    #[serde(default)]
+    pub at: At,
+    /// `http://HOST[:PORT][/PREFIX]`.
+    pub url: String,
+    /// The query, whose answer has counters with the label `canary_version`.
+    pub query: String,
+    /// `interval=`, milliseconds; default 10 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_ms: Option<u64>,
 }
 
 /// A `webhook` line.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::Tick;
 use crate::config;
-use crate::rollout::controller::Refused;
+use crate::rollout::controller::{Kind, Refused};
 use parking_lot::Mutex;
 use std::path::Path;
 

@@ -1,6 +1,9 @@
 //! `rollout`: a new version's share of the traffic, its steps and its limits.
 
-use crate::config::model::{FailureLimit, LatencyLimit, OnBreach, Rollout, Step, Variant, Webhook};
+use crate::config::model::{
+    EvidenceSource, FailureLimit, LatencyLimit, OnBreach, Prometheus, Rollout, Step, Variant,
+    Webhook,
+};
 use crate::config::nginx::directive::{
     Apply, Arity, Directive, HTTP, ONE, ROLLOUT, Scope, custom, flag, millis,
 };
@@ -97,6 +100,15 @@ pub(super) const TABLE: &[Directive] = &[
         ONE,
         Apply::Word(|s| Some(&mut s.rollout()?.journal)),
         "Where decisions are kept; default `rollout_NAME.journal`.",
+    )
+    .ours(),
+    custom(
+        "evidence",
+        ROLLOUT,
+        Arity::Between(1, 4),
+        evidence,
+        "`local` (default), or `prometheus URL QUERY [interval=10s]`: counters with the labels \
+         `canary_version` and `code`, or `le` for latency.",
     )
     .ours(),
     custom("webhook", ROLLOUT, ONE, webhook, "A URL that is told of every transition.").ours(),
@@ -253,6 +265,32 @@ fn on_breach(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
         }
     };
     lower.once(node, scope.rollout().map(|it| &mut it.on_breach), Some(action));
+}
+
+fn evidence(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let words: Vec<&str> = node.texts().collect();
+    let prometheus = |url: &str, query: &str, interval_ms| {
+        let (at, url, query) = (node.at.clone(), url.to_owned(), query.to_owned());
+        Some(EvidenceSource::Prometheus(Prometheus { at, url, query, interval_ms }))
+    };
+    let evidence = match words[..] {
+        ["local"] => Some(EvidenceSource::Local),
+        ["prometheus", url, query] => prometheus(url, query, None),
+        ["prometheus", url, query, interval] => {
+            let interval = interval.strip_prefix("interval=").and_then(units::millis);
+            interval.filter(|it| *it > 0).and_then(|it| prometheus(url, query, Some(it)))
+        }
+        _ => None,
+    };
+    match evidence {
+        Some(evidence) => {
+            lower.once(node, scope.rollout().map(|it| &mut it.evidence), Some(evidence));
+        }
+        None => {
+            let help = "write local, or prometheus URL \"QUERY\" [interval=10s]";
+            lower.fault(node, format!("invalid evidence \"{}\"; {help}", words.join(" ")));
+        }
+    }
 }
 
 fn webhook(_: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
