@@ -17,6 +17,6 @@ mod wire;
 pub use alarm::Alarm;
 pub use body::{BodyFault, Framing};
 pub use head_wait::{HeadWait, Verdict};
-pub use opening::{Opened, Wanted, open};
+pub use opening::{Answering, Opened, Scripts, Wanted, open};
 pub use transport::{Begun, Transport};
 pub use wire::{HeadEnd, Wire};

@@ -6,10 +6,14 @@ use super::{HeadWait, Verdict};
 use crate::clock;
 use crate::log::{Level, Line, main_log};
 use crate::metrics;
-use crate::tls::{Endpoint, RECORD_BYTES, TlsStream};
+use crate::request::Connection;
+use crate::tls;
+use crate::tls::{Endpoint, Handshake, Question, RECORD_BYTES, Shaken, TlsStream};
 use bytes::BytesMut;
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncReadExt;
 use tokio::time::Sleep;
@@ -32,6 +36,22 @@ pub struct Wanted {
     pub tls: Option<Endpoint>,
     /// Without TLS: HTTP/2 for those who begin so.
     pub http2: bool,
+    /// Who answers for scripts in handshakes; nobody lets them go on.
+    pub scripts: Option<Rc<dyn Scripts>>,
+}
+
+/// What a script wants of a handshake, once it has ended; `None` ends the handshake too.
+pub type Answering = Pin<Box<dyn Future<Output = Option<tls::Wanted>>>>;
+
+/// Runs the scripts that handshakes wait for.
+pub trait Scripts: fmt::Debug {
+    /// Runs the script of `question` for a handshake on `connection`.
+    fn answer(
+        &self,
+        question: Question,
+        handshake: Handshake,
+        connection: &Rc<Connection>,
+    ) -> Answering;
 }
 
 /// A connection on which HTTP can be spoken.
@@ -54,7 +74,7 @@ enum Ended {
 /// Opens a connection as its listener wants it; `None` when it has ended, which was logged.
 pub async fn open(transport: Transport, wait: &HeadWait, wanted: &Wanted) -> Option<Opened> {
     let opened = match &wanted.tls {
-        Some(endpoint) => secure(transport, wait, endpoint).await,
+        Some(endpoint) => secure(transport, wait, endpoint, wanted.scripts.as_ref()).await,
         None if wanted.http2 => sniff(transport, wait).await,
         None => Ok(Opened { transport, http2: false }),
     };
@@ -74,6 +94,7 @@ async fn secure(
     transport: Transport,
     wait: &HeadWait,
     endpoint: &Endpoint,
+    scripts: Option<&Rc<dyn Scripts>>,
 ) -> Result<Opened, Ended> {
     let (transport, begun) = first(transport, wait, |it| !it.is_empty()).await?;
     if !begun.first().is_some_and(|it| *it == HANDSHAKE || it & OLD_HELLO != 0) {
@@ -83,13 +104,27 @@ async fn secure(
     let short = |it: openssl::error::ErrorStack| Ended::Failed(format!("SSL_new() failed: {it}"));
     let ssl = endpoint.accept().map_err(short)?;
     let mut stream = TlsStream::new(ssl, transport, begun, WRITE_BYTES).map_err(short)?;
-    let shaken = patiently(wait, "SSL handshaking", |cx| stream.poll_handshake(cx)).await?;
-    let established = shaken.map_err(Ended::Failed)?;
+    let established = loop {
+        let shaken = patiently(wait, "SSL handshaking", |cx| stream.poll_handshake(cx)).await?;
+        let question = match shaken.map_err(Ended::Failed)? {
+            Shaken::Done(established) => break established,
+            Shaken::Asked(question) => question,
+        };
+        let wanted = match scripts {
+            None => Some(tls::Wanted::default()),
+            Some(scripts) => {
+                let handshake = stream.handshake(question);
+                let mut answering = scripts.answer(question, handshake, &wait.connection);
+                patiently(wait, "SSL handshaking", |cx| answering.as_mut().poll(cx)).await?
+            }
+        };
+        stream.answer(question, wanted).map_err(Ended::Failed)?;
+    };
     let result = if established.resumed { "resumed" } else { "full" };
     metrics::catalog().tls_handshakes.with_label_values(&[result]).inc();
     let http2 = established.is_http2();
     // Set here only, once a connection.
-    let _ = wait.connection.tls.set(Box::new(established));
+    let _ = wait.connection.tls.set(established);
     Ok(Opened { transport: Transport::Tls(Box::new(stream)), http2 })
 }
 

@@ -74,6 +74,10 @@ struct Inline {
 /// The name of an inline chunk: `=content_by_lua(nginx.conf:40)`. `file` is the configuration's
 /// file as it was opened; its last part is shown, and what is too long is cut at its beginning.
 pub fn inline_name(directive: &str, file: &Path, line: u32) -> String {
+    if directive == "ssl_client_hello_by_lua" {
+        // The one that lua-nginx-module names without its place.
+        return format!("={directive}");
+    }
     let shown = file.to_string_lossy();
     let shown = match shown.rsplit_once("conf/") {
         // Relative to the configuration's folder.

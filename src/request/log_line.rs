@@ -30,7 +30,7 @@ impl Request {
     /// `, client: …, server: …, request: "…", upstream: "…", host: "…"`.
     fn context(&self, line: &mut Line) {
         if self.is_fake {
-            line.raw(b", context: ngx.timer");
+            line.raw(b", context: ").raw(self.context.get().as_bytes());
             if self.connection.serial != 0 {
                 line.field("client", self.connection.client.host());
                 line.field("server", self.connection.listener.as_bytes());

@@ -177,6 +177,8 @@ pub struct Request {
     pub lua: RefCell<Option<Box<dyn Any>>>,
     /// A request made by a timer or a handshake: there is no client.
     pub is_fake: bool,
+    /// What a request without a client runs for, in logs.
+    pub context: Cell<&'static str>,
     /// The client's connection, or the body alone, while a script has it as a socket.
     pub client_pipe: RefCell<Option<Rc<Pipe>>>,
     /// The request that has made this one; unset for a client's own.
@@ -325,6 +327,7 @@ impl Request {
             request_id: RefCell::default(),
             lua: RefCell::default(),
             is_fake: parts.is_fake,
+            context: Cell::new("ngx.timer"),
             client_pipe: RefCell::default(),
             parent: OnceCell::new(),
         })

@@ -139,6 +139,10 @@ pub struct LuaHandlers {
     pub use_default_type: bool,
     /// `lua_transform_underscores_in_response_headers`.
     pub transform_underscores: bool,
+    /// `ssl_client_hello_by_lua*`.
+    pub ssl_client_hello: Option<ChunkId>,
+    /// `ssl_certificate_by_lua*`.
+    pub ssl_certificate: Option<ChunkId>,
     /// `lua_check_client_abort`.
     pub check_client_abort: bool,
     /// `lua_http10_buffering`.

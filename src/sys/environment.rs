@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 
-/// Kept without being named: nginx keeps `TZ`; the others are for the loader and for Rust.
-const KEPT: [&str; 4] = ["TZ", "LD_LIBRARY_PATH", "RUST_BACKTRACE", "RUST_LIB_BACKTRACE"];
+/// Kept without being named: nginx keeps `TZ`; the others are for the loader, for OpenSSL (which
+/// nginx has read its own before) and for Rust.
+const KEPT: [&str; 5] =
+    ["TZ", "LD_LIBRARY_PATH", "OPENSSL_CONF", "RUST_BACKTRACE", "RUST_LIB_BACKTRACE"];
 
 /// Whether `name` stays when the configuration names `named`.
 fn stays(name: &OsString, named: &[(String, Option<String>)]) -> bool {
@@ -36,7 +38,7 @@ mod tests {
     fn only_what_is_named_or_needed_stays() {
         let named = [("PATH".to_owned(), None), ("KEY".to_owned(), Some("1".to_owned()))];
         let stays = |name: &str| stays(&name.into(), &named);
-        assert!(stays("PATH") && stays("KEY") && stays("TZ"));
+        assert!(stays("PATH") && stays("KEY") && stays("TZ") && stays("OPENSSL_CONF"));
         assert!(!stays("HOME") && !stays("PAT") && !stays(""));
     }
 }

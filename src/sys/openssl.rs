@@ -18,6 +18,112 @@ unsafe extern "C" {
     fn OpenSSL_version(what: c_int) -> *const c_char;
     fn SSL_CTX_ctrl(context: *mut c_void, what: c_int, n: c_long, p: *mut c_void) -> c_long;
     fn SSL_CTX_set_timeout(context: *mut c_void, seconds: c_long) -> c_long;
+    fn SSL_CTX_set_cert_cb(
+        context: *mut c_void,
+        callback: Option<unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int>,
+        argument: *mut c_void,
+    );
+    fn SSL_certs_clear(ssl: *mut c_void);
+    fn SSL_version(ssl: *const c_void) -> c_int;
+    fn SSL_client_hello_get1_extensions_present(
+        ssl: *mut c_void,
+        types: *mut *mut c_int,
+        count: *mut usize,
+    ) -> c_int;
+    fn SSL_client_hello_get0_ext(
+        ssl: *mut c_void,
+        kind: u32,
+        bytes: *mut *const u8,
+        length: *mut usize,
+    ) -> c_int;
+    fn CRYPTO_free(memory: *mut c_void, file: *const c_char, line: c_int);
+}
+
+/// What a handshake does where it needs a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certify {
+    /// It goes on with the certificates it has.
+    GoOn,
+    /// It waits: `SSL_do_handshake` ends with [`WANT_CERTIFICATE`], and asks again when it is
+    /// called again.
+    Wait,
+    /// It fails.
+    Fail,
+}
+
+/// `SSL_ERROR_WANT_X509_LOOKUP`.
+pub const WANT_CERTIFICATE: c_int = 4;
+
+/// What is asked in each handshake of a context.
+type Certifier = fn(&mut SslRef) -> Certify;
+
+/// Asks `certifier` in every handshake of `context`, once the server is known by name.
+pub fn set_certifier(context: &mut SslContextBuilder, certifier: Certifier) {
+    // SAFETY: the context is live; a function's pointer lives for ever, and `certify` knows it.
+    unsafe {
+        SSL_CTX_set_cert_cb(context.as_ptr().cast(), Some(certify), certifier as *mut c_void);
+    }
+}
+
+/// # Safety
+/// Called by OpenSSL with what `set_certifier` gave it.
+unsafe extern "C" fn certify(ssl: *mut c_void, argument: *mut c_void) -> c_int {
+    // SAFETY: the caller's promise; the connection is OpenSSL's for the call, and nobody else's.
+    let answer = unsafe {
+        let certifier = std::mem::transmute::<*mut c_void, Certifier>(argument);
+        certifier(SslRef::from_ptr_mut(ssl.cast()))
+    };
+    match answer {
+        Certify::GoOn => 1,
+        Certify::Wait => -1,
+        Certify::Fail => 0,
+    }
+}
+
+/// The connection of a stream, to be changed: between two steps of its handshake nothing else uses
+/// it.
+pub fn ssl_of<S>(stream: &mut SslStream<S>) -> &mut SslRef {
+    // SAFETY: the stream is borrowed for as long as its connection is.
+    unsafe { SslRef::from_ptr_mut(stream.ssl().as_ptr()) }
+}
+
+/// Takes all certificates and keys from a connection.
+pub fn clear_certificates(ssl: &mut SslRef) {
+    // SAFETY: the connection is live, and ours alone.
+    unsafe { SSL_certs_clear(ssl.as_ptr().cast()) };
+}
+
+/// The number of the version of TLS: 0x304 is 1.3.
+pub fn version_of(ssl: &SslRef) -> i32 {
+    // SAFETY: the connection is live and only read.
+    unsafe { SSL_version(ssl.as_ptr().cast_const().cast()) }
+}
+
+/// The extensions of the client's hello, while the handshake waits there; else none.
+pub fn hello_extensions(ssl: &SslRef) -> Vec<(u16, Vec<u8>)> {
+    let (mut types, mut count) = (std::ptr::null_mut::<c_int>(), 0usize);
+    let ssl: *mut c_void = ssl.as_ptr().cast();
+    let mut all = Vec::new();
+    // SAFETY: the connection is live; OpenSSL gives an array of so many numbers, which is ours and
+    // goes back to it, and slices of the hello that live until the handshake goes on.
+    unsafe {
+        if SSL_client_hello_get1_extensions_present(ssl, &mut types, &mut count) != 1 {
+            return all;
+        }
+        for index in 0..count {
+            let kind = *types.add(index);
+            let (mut bytes, mut length) = (std::ptr::null(), 0);
+            if SSL_client_hello_get0_ext(ssl, kind.cast_unsigned(), &mut bytes, &mut length) == 1
+                && let Ok(kind) = u16::try_from(kind)
+            {
+                let bytes: &[u8] =
+                    if length == 0 { &[] } else { std::slice::from_raw_parts(bytes, length) };
+                all.push((kind, bytes.to_vec()));
+            }
+        }
+        CRYPTO_free(types.cast(), c"".as_ptr(), 0);
+    }
+    all
 }
 
 /// `OpenSSL 3.0.22 25 Aug 2026`.

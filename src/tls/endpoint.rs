@@ -1,9 +1,13 @@
 //! A listener's TLS: which server a client means, and what is agreed with it.
 
+use super::handshake::Question;
+use crate::sys::openssl as unwrapped;
+use crate::sys::openssl::Certify;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{
-    AlpnError, NameType, SniError, Ssl, SslAlert, SslContext, SslContextBuilder, SslRef,
+    AlpnError, ClientHelloResponse, NameType, SniError, Ssl, SslAlert, SslContext,
+    SslContextBuilder, SslRef,
 };
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -43,6 +47,32 @@ struct Negotiation {
     names: Arc<dyn Names>,
     /// HTTP/2 may be agreed upon.
     http2: bool,
+    /// What scripts have said to the two questions.
+    hello: Answer,
+    certificate: Answer,
+}
+
+/// Where a question to a script stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Answer {
+    /// Nobody was asked.
+    #[default]
+    Unasked,
+    /// It is being asked.
+    Awaited,
+    /// The handshake goes on.
+    Yes,
+    /// It fails.
+    No,
+}
+
+impl Negotiation {
+    fn answer(&mut self, question: Question) -> &mut Answer {
+        match question {
+            Question::Hello => &mut self.hello,
+            Question::Certificate => &mut self.certificate,
+        }
+    }
 }
 
 /// Where connections carry their [`Negotiation`].
@@ -67,7 +97,15 @@ impl Endpoint {
         let mut ssl = Ssl::new(&self.context)?;
         let http2 = self.names.choose(None).http2;
         if let Some(index) = negotiation() {
-            ssl.set_ex_data(index, Negotiation { names: Arc::clone(&self.names), http2 });
+            ssl.set_ex_data(
+                index,
+                Negotiation {
+                    names: Arc::clone(&self.names),
+                    http2,
+                    hello: Answer::default(),
+                    certificate: Answer::default(),
+                },
+            );
         }
         ssl.set_accept_state();
         Ok(ssl)
@@ -78,6 +116,43 @@ impl Endpoint {
 pub(super) fn follow_names(context: &mut SslContextBuilder) {
     context.set_servername_callback(on_name);
     context.set_alpn_select_callback(select);
+}
+
+/// Lets scripts have a say in handshakes of `context`.
+pub(super) fn ask_scripts(context: &mut SslContextBuilder, hello: bool, certificate: bool) {
+    if hello {
+        context.set_client_hello_callback(|ssl, _| match ask(ssl, Question::Hello) {
+            Answer::Yes => Ok(ClientHelloResponse::SUCCESS),
+            Answer::No => Err(ErrorStack::get()),
+            Answer::Unasked | Answer::Awaited => Ok(ClientHelloResponse::RETRY),
+        });
+    }
+    if certificate {
+        unwrapped::set_certifier(context, |ssl| match ask(ssl, Question::Certificate) {
+            Answer::Yes => Certify::GoOn,
+            Answer::No => Certify::Fail,
+            Answer::Unasked | Answer::Awaited => Certify::Wait,
+        });
+    }
+}
+
+/// What is known of a question; from now on it is asked.
+fn ask(ssl: &mut SslRef, question: Question) -> Answer {
+    let Some(negotiation) = negotiation().and_then(|it| ssl.ex_data_mut(it)) else {
+        return Answer::Yes;
+    };
+    let answer = negotiation.answer(question);
+    if *answer == Answer::Unasked {
+        *answer = Answer::Awaited;
+    }
+    *answer
+}
+
+/// What a script has said to `question`: the handshake goes on, or fails.
+pub(super) fn answered(ssl: &mut SslRef, question: Question, goes_on: bool) {
+    if let Some(negotiation) = negotiation().and_then(|it| ssl.ex_data_mut(it)) {
+        *negotiation.answer(question) = if goes_on { Answer::Yes } else { Answer::No };
+    }
 }
 
 fn on_name(ssl: &mut SslRef, alert: &mut SslAlert) -> Result<(), SniError> {

@@ -4,6 +4,7 @@ mod certificate;
 mod client;
 mod endpoint;
 mod established;
+mod handshake;
 mod server;
 mod stream;
 mod words;
@@ -12,8 +13,9 @@ pub use certificate::Files;
 pub use client::{Client, Peer};
 pub use endpoint::{Choice, Endpoint, Names};
 pub use established::Established;
+pub use handshake::{Handshake, Question, Wanted};
 pub use server::{Server, server};
-pub use stream::{RECORD_BYTES, TlsStream};
+pub use stream::{RECORD_BYTES, Shaken, TlsStream};
 
 #[cfg(test)]
 mod tests;

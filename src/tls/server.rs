@@ -1,7 +1,7 @@
 //! A server's side of TLS, built from `ssl_*`.
 
 use super::certificate::Files;
-use super::endpoint::follow_names;
+use super::endpoint::{ask_scripts, follow_names};
 use crate::config::diagnostic::At;
 use crate::config::model::{SessionCache, Settings, TlsVersion, VerifyClient};
 use crate::sys::openssl as unwrapped;
@@ -88,6 +88,8 @@ pub fn server(settings: &Settings, at: &At, files: &mut Files<'_>) -> Option<Ser
     let name = session_context(&own?, &authorities?);
     files.check(at, "SSL_CTX_set_session_id_context()", context.set_session_id_context(&name))?;
     follow_names(&mut context);
+    let asks = [&settings.ssl_client_hello_by_lua, &settings.ssl_certificate_by_lua];
+    ask_scripts(&mut context, asks[0].is_some(), asks[1].is_some());
     let depth = i32::try_from(depth).unwrap_or(i32::MAX);
     Some(Server { context: context.build(), verify, depth, verify_client, rejects })
 }

@@ -1,7 +1,9 @@
 //! TLS over any stream. OpenSSL reads from and writes to memory, so that what it says at once is
 //! sent at once, and what has come is read with one call.
 
+use super::endpoint::answered;
 use super::established::Established;
+use super::handshake::{Handshake, Question, Wanted};
 use super::words::{handshake_failure, queue};
 use crate::sys::openssl as unwrapped;
 use bytes::{Buf, BytesMut};
@@ -111,13 +113,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ///
     /// # Errors
     /// nginx's words for why it failed.
-    pub fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<Established, String>> {
+    pub fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<Shaken, String>> {
         let os = |error: io::Error| {
             let error = crate::sys::errno::Errno(&error);
             format!("SSL_do_handshake() failed {error}")
         };
         loop {
             let done = self.ssl.do_handshake();
+            if let Some(question) = done.as_ref().err().and_then(question) {
+                return Poll::Ready(Ok(Shaken::Asked(question)));
+            }
             let wants_more = matches!(&done, Err(it) if it.code() == ErrorCode::WANT_READ);
             // An alert is sent as well.
             let sent = self.poll_send(cx);
@@ -129,12 +134,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
                     ready!(sent).map_err(os)?;
                     self.open = true;
                     self.release();
-                    return Poll::Ready(Ok(Established::of(self.ssl.ssl())));
+                    return Poll::Ready(Ok(Shaken::Done(Box::new(Established::of(
+                        self.ssl.ssl(),
+                    )))));
                 }
                 Err(_) => ready!(sent).map_err(os)?,
             }
             ready!(self.poll_fill(cx)).map_err(os)?;
         }
+    }
+
+    /// What a script may know of the handshake, which waits for an answer to `question`.
+    pub fn handshake(&self, question: Question) -> Handshake {
+        Handshake::of(self.ssl.ssl(), question)
+    }
+
+    /// A script has answered: [`Self::poll_handshake`] goes on as `wanted`, or fails where it is
+    /// `None`.
+    ///
+    /// # Errors
+    /// What OpenSSL does not take of it; the handshake fails then.
+    pub fn answer(&mut self, question: Question, wanted: Option<Wanted>) -> Result<(), String> {
+        let ssl = unwrapped::ssl_of(&mut self.ssl);
+        let goes_on = wanted.is_some();
+        let applied = wanted.map_or(Ok(()), |it| it.apply(ssl));
+        answered(ssl, question, goes_on && applied.is_ok());
+        applied
     }
 
     /// Reads from the stream below what is there.
@@ -187,6 +212,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             done += self.ssl.ssl_write(&bytes[done..most])?;
         }
         Ok(done)
+    }
+}
+
+/// How far a handshake has come.
+#[derive(Debug)]
+pub enum Shaken {
+    /// To its end.
+    Done(Box<Established>),
+    /// A script is to be asked.
+    Asked(Question),
+}
+
+/// The question that a handshake waits for, if it is that what it waits for.
+fn question(error: &ssl::Error) -> Option<Question> {
+    match error.code() {
+        ErrorCode::WANT_CLIENT_HELLO_CB => Some(Question::Hello),
+        code if code.as_raw() == unwrapped::WANT_CERTIFICATE => Some(Question::Certificate),
+        _ => None,
     }
 }
 

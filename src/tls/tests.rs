@@ -78,7 +78,10 @@ fn pair(sides: &(Endpoint, Client), name: &str, bytes: usize) -> (Stream, Stream
 }
 
 async fn shake(stream: &mut Stream) -> Result<Established, String> {
-    poll_fn(|cx| stream.poll_handshake(cx)).await
+    match poll_fn(|cx| stream.poll_handshake(cx)).await? {
+        Shaken::Done(established) => Ok(*established),
+        Shaken::Asked(question) => Err(format!("{question:?} is asked")),
+    }
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {

@@ -1,6 +1,7 @@
 //! One listener of a worker: its accept loops, and the connections that came through it.
 
 use super::core::Core;
+use super::handshakes::Handshakes;
 use super::http2::Limits;
 use super::serve::serve;
 use super::socket::Queue;
@@ -101,7 +102,11 @@ impl WorkerListener {
         let settings = Settings {
             header_timeout_ms: server.conf.client_header_timeout_ms,
             keepalive: listener.listen.so_keepalive == Some(true),
-            wanted: Wanted { tls: listener.tls.clone(), http2: listener.http2 },
+            wanted: Wanted {
+                tls: listener.tls.clone(),
+                http2: listener.http2,
+                scripts: Some(Handshakes::of(self.core.state())),
+            },
             http2: Limits {
                 streams: server.http2_streams,
                 requests: server.conf.keepalive_requests,

@@ -8,6 +8,7 @@ mod command;
 mod core;
 mod digest;
 mod explain;
+mod handshakes;
 mod http2;
 mod listener;
 mod scripts;

@@ -33,6 +33,7 @@ mod rollouts;
 mod startup;
 mod system_calls;
 mod tls;
+mod tls_scripts;
 mod upgrades;
 mod upstream_bodies;
 mod upstream_faults;

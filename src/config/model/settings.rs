@@ -331,6 +331,10 @@ settings! {
     lua_use_default_type: bool,
     /// `lua_transform_underscores_in_response_headers`; default on.
     lua_transform_underscores_in_response_headers: bool,
+    /// `ssl_client_hello_by_lua*`.
+    ssl_client_hello_by_lua: Chunk,
+    /// `ssl_certificate_by_lua*`.
+    ssl_certificate_by_lua: Chunk,
     /// `lua_check_client_abort`; default off.
     lua_check_client_abort: bool,
     /// `lua_http10_buffering`; default on.

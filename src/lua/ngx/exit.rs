@@ -13,6 +13,7 @@ use crate::lua::ngx::client::arguments;
 use crate::lua::ngx::client::c_integer;
 use crate::lua::ngx::client::client;
 use crate::lua::ngx::client::only_in;
+use crate::lua::ngx::location::check_abortable;
 use crate::lua::outcome::Outcome;
 use crate::lua::phase::Phase;
 use crate::lua::phase::Phases;
@@ -42,6 +43,12 @@ fn exit(call: &Call<'_>) -> ApiResult {
         return Err(text.into());
     }
     only_in(call, EXITING)?;
+    if !matches!(status, -1 | 408 | 444 | 499) {
+        check_abortable(call)?;
+    }
+    if let Some(request) = call.vm().request().filter(|it| it.logs(Level::Debug)) {
+        request.log(Level::Debug, format_args!("lua exit with code {status}"));
+    }
     if let Some(request) = call.vm().request()
         && request.headers_sent.get()
         && status >= 300
@@ -81,6 +88,7 @@ fn exec(call: &Call<'_>) -> ApiResult {
         Kind::Table => query_string(&call.table(2)?)?,
         other => return Err(unfit_args(2, other)),
     };
+    check_abortable(call)?;
     if request.headers_sent.get() {
         return Err("attempt to call ngx.exec after sending out response headers".into());
     }
@@ -114,6 +122,7 @@ fn redirect(call: &Call<'_>) -> ApiResult {
             .into());
     }
     let request = client(call)?;
+    check_abortable(call)?;
     if request.headers_sent.get() {
         return Err("attempt to call ngx.redirect after sending out the headers".into());
     }

@@ -30,6 +30,7 @@ pub mod semaphore;
 pub mod shared;
 pub mod sleep;
 pub mod socket;
+pub mod ssl;
 pub mod state;
 #[cfg(test)]
 mod tests;
@@ -77,6 +78,8 @@ pub const LIBRARIES: &[Library] = &[
     socket::NATIVE,
     socket::TCP,
     socket::UDP,
+    ssl::HELLO,
+    ssl::NATIVE,
     strings::NATIVE,
     strings::STRING,
     thread::NATIVE,
@@ -95,6 +98,7 @@ pub const PRELUDES: &[(&str, &str)] = &[
     ("modules", include_str!("../prelude/modules.lua")),
     ("semaphore", include_str!("../prelude/semaphore.lua")),
     ("socket", include_str!("../prelude/socket.lua")),
+    ("ssl", include_str!("../prelude/ssl.lua")),
     ("strings", include_str!("../prelude/strings.lua")),
     ("re", include_str!("../prelude/re.lua")),
     ("fast", include_str!("../prelude/fast.lua")),

@@ -16,6 +16,7 @@ use crate::lua::ngx::body_builder::BodyBuilder;
 use crate::lua::ngx::names::NameMemo;
 use crate::lua::ngx::socket::OfRequest;
 use crate::lua::ngx::socket::Sockets;
+use crate::lua::ngx::ssl;
 use crate::lua::vm::Vm;
 use crate::request::Request;
 use smallvec::SmallVec;
@@ -93,6 +94,10 @@ pub struct PerRequest {
     pub sockets: OfRequest,
     /// A body between `ngx.req.init_body` and `ngx.req.finish_body`.
     pub body: Option<BodyBuilder>,
+    /// The handshake that it stands for.
+    pub handshake: Option<ssl::Shared>,
+    /// The coroutines that wait for subrequests.
+    pub capturing: Rc<RefCell<Vec<Address>>>,
     /// What runs when the client leaves.
     pub on_abort: OnAbort,
     /// The request whose variables are its own too (`share_all_vars`).

@@ -10,6 +10,7 @@ use crate::lua::ffi::call::Reply;
 use crate::lua::ffi::function::functions;
 use crate::lua::ffi::thread::Thread;
 use crate::lua::ffi::value::Kind;
+use crate::lua::ngx::location::is_capturing;
 use crate::lua::outcome::Op;
 use smallvec::SmallVec;
 use std::ffi::c_int;
@@ -121,6 +122,9 @@ fn kill(call: &Call<'_>) -> ApiResult {
         return refuse("killer not parent");
     }
     let Some((_, ended)) = known else { return refuse(TOO_LATE) };
+    if ended.is_none() && is_capturing(call, Some(address)) {
+        return refuse("pending subrequests");
+    }
     if let Some(member) = crew.and_then(|it| it.remove(address)) {
         bury(vm, member);
     }

@@ -10,6 +10,8 @@ use crate::lua::ffi::function::functions;
 use crate::lua::ffi::stack::Anchor;
 use crate::lua::ffi::stack::Stack;
 use crate::lua::ffi::value::Push;
+use crate::lua::ngx::ssl;
+use crate::lua::ngx::state::of_request;
 use crate::lua::outcome::Step;
 use crate::lua::phase::Phase;
 use crate::lua::vm::Vm;
@@ -140,6 +142,29 @@ impl Origin {
             is_fake: true,
         });
         request.location.set(self.location);
+        request
+    }
+}
+
+impl Vm {
+    /// A request that stands for a handshake on `connection`, which `phase` of `server` shares.
+    pub fn handshake_request(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        connection: &Rc<Connection>,
+        server: ServerId,
+        phase: Phase,
+        handshake: &ssl::Shared,
+    ) -> Rc<Request> {
+        let origin = Origin {
+            snapshot: Arc::clone(snapshot),
+            connection: Rc::clone(connection),
+            server,
+            location: snapshot.server(server).root,
+        };
+        let request = origin.request();
+        request.context.set(phase.context());
+        of_request(self, &request, |state| state.handshake = Some(Rc::clone(handshake)));
         request
     }
 }

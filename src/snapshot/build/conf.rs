@@ -132,6 +132,8 @@ impl Build<'_> {
             transform_underscores: settings
                 .lua_transform_underscores_in_response_headers
                 .unwrap_or(true),
+            ssl_client_hello: self.optional_chunk(settings.ssl_client_hello_by_lua.as_ref()),
+            ssl_certificate: self.optional_chunk(settings.ssl_certificate_by_lua.as_ref()),
             check_client_abort: settings.lua_check_client_abort.unwrap_or(false),
             http10_buffering: settings.lua_http10_buffering.unwrap_or(true),
         }

@@ -203,6 +203,23 @@ pub(super) const TABLE: &[Directive] = &[
         setting!(lua_transform_underscores_in_response_headers),
         "`_` in `ngx.header` names becomes `-`; default on.",
     ),
+    lua_block(
+        "ssl_certificate_by_lua_block",
+        HTTP | SERVER,
+        setting!(ssl_certificate_by_lua),
+        "Lua in a handshake that needs a certificate: `ngx.ssl`.",
+    ),
+    lua("ssl_certificate_by_lua", HTTP | SERVER, setting!(ssl_certificate_by_lua), QUOTED),
+    lua("ssl_certificate_by_lua_file", HTTP | SERVER, setting!(ssl_certificate_by_lua), FILE),
+    lua_block(
+        "ssl_client_hello_by_lua_block",
+        HTTP | SERVER,
+        setting!(ssl_client_hello_by_lua),
+        "Lua at the beginning of a handshake, of the listener's default server: \
+         `ngx.ssl.clienthello`.",
+    ),
+    lua("ssl_client_hello_by_lua", HTTP | SERVER, setting!(ssl_client_hello_by_lua), QUOTED),
+    lua("ssl_client_hello_by_lua_file", HTTP | SERVER, setting!(ssl_client_hello_by_lua), FILE),
     flag(
         "lua_check_client_abort",
         HSLI,

@@ -23,7 +23,6 @@ pub(super) const FAMILIES: &[(&str, &str)] = &[
     ("memcached_", OTHER),
     ("grpc_", ""),
     ("tunnel_", OTHER),
-    ("ssl_certificate_by_lua", "name certificates by ssl_certificate"),
     ("ssl_", ""),
     ("quic_", QUIC),
     ("http2_", ""),

@@ -3,6 +3,7 @@
 use crate::http::method::Method;
 use crate::http::uri;
 use crate::log::Level;
+use crate::lua::crew::Address;
 use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
@@ -23,6 +24,7 @@ use crate::request::subrequest::Asked;
 use crate::request::subrequest::MOST_DEPTH;
 use crate::vars::Var;
 use bytes::Bytes;
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -45,18 +47,20 @@ fn capture(call: &Call<'_>) -> ApiResult {
         _ => Options::read(call, call.value(2), 0)?,
     };
     let capturing = begin(call, &request, call.bytes(1)?, &options)?;
-    wait_for(call, vec![capturing])
+    wait_for(call, &request, vec![capturing])
 }
 
 fn capture_multi(call: &Call<'_>) -> ApiResult {
     arguments(call, &[1], "only one argument is expected, but got {}")?;
     let queries = call.table(1)?;
-    if queries.len() == 0 {
+    // Of an array: other keys do not count.
+    let count = queries.len();
+    if count < 1 {
         return Err("at least one subrequest should be specified".into());
     }
     let request = client(call)?;
-    let mut all = Vec::with_capacity(queries.len());
-    for index in 0..queries.len() {
+    let mut all = Vec::with_capacity(count);
+    for index in 0..count {
         let query = match queries.get((index + 1) as f64) {
             Value::Table(query) => query,
             Value::Nil => return Err("only array-like tables are allowed".into()),
@@ -84,7 +88,7 @@ fn capture_multi(call: &Call<'_>) -> ApiResult {
         };
         all.push(begin(call, &request, target, &options)?);
     }
-    wait_for(call, all)
+    wait_for(call, &request, all)
 }
 
 /// Makes the subrequest for `target`; it runs once the script waits.
@@ -230,10 +234,46 @@ fn sharing(parent: Rc<Request>, made: Rc<Request>, mut served: Capturing) -> Cap
     }))
 }
 
+/// Notes that a coroutine waits for subrequests, for as long as it does.
+struct Capturer {
+    all: Rc<RefCell<Vec<Address>>>,
+    me: Address,
+}
+
+impl Drop for Capturer {
+    fn drop(&mut self) {
+        self.all.borrow_mut().retain(|it| *it != self.me);
+    }
+}
+
+/// # Errors
+/// As OpenResty, a handler is not ended while another of its coroutines waits for subrequests.
+pub fn check_abortable(call: &Call<'_>) -> Result<(), ApiError> {
+    if is_capturing(call, None) {
+        return Err("attempt to abort with pending subrequests".into());
+    }
+    Ok(())
+}
+
+/// Whether the coroutine `one`, or any of the request, waits for subrequests.
+pub fn is_capturing(call: &Call<'_>, one: Option<Address>) -> bool {
+    let Some(request) = call.vm().request().filter(|it| it.lua.borrow().is_some()) else {
+        return false;
+    };
+    of_request(call.vm(), &request, |state| {
+        let all = state.capturing.borrow();
+        one.map_or(!all.is_empty(), |it| all.contains(&it))
+    })
+}
+
 /// Runs all of them side by side, and gives their responses in order.
-fn wait_for(call: &Call<'_>, all: Vec<Pending>) -> ApiResult {
+fn wait_for(call: &Call<'_>, parent: &Rc<Request>, all: Vec<Pending>) -> ApiResult {
+    let capturing = of_request(call.vm(), parent, |state| Rc::clone(&state.capturing));
+    let capturer = Capturer { all: capturing, me: call.coroutine() };
+    capturer.all.borrow_mut().push(capturer.me);
     let mut running: Vec<_> = all.into_iter().map(Running::Yet).collect();
     let all_done = poll_fn(move |cx| {
+        let _ = &capturer;
         let mut is_over = true;
         for one in &mut running {
             if let Running::Yet(pending) = one {

@@ -9,6 +9,7 @@ use super::this;
 use crate::cosocket::Stream;
 use crate::cosocket::tls::Session;
 use crate::cosocket::tls::Wish;
+use crate::log::Level;
 use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
 use crate::lua::ffi::call::Reply;
@@ -48,6 +49,9 @@ pub(super) fn handshake(call: &Call<'_>) -> ApiResult {
         return call.reply(kept);
     }
     let name = call.opt_bytes(3)?.map(|it| String::from_utf8_lossy(it).into_owned());
+    if let (Some(name), Some(request)) = (&name, call.vm().request()) {
+        request.log(Level::Debug, format_args!("lua ssl server name: \"{name}\""));
+    }
     let session = call.vm().api().sockets.sessions.borrow().get(&number).map(Rc::clone);
     let wish = Wish { session, name, verify: call.boolean(4), ocsp: call.boolean(5) };
     let settings = socket.settings.borrow().clone();

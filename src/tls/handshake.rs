@@ -1,0 +1,162 @@
+//! A handshake that waits for a script: what is asked, what the script may know, what it decides.
+
+use super::words::queue;
+use crate::sys::openssl as unwrapped;
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Private};
+use openssl::ssl::{NameType, SslRef, SslVerifyMode, SslVersion};
+use openssl::stack::Stack;
+use openssl::x509::X509;
+use openssl::x509::store::X509StoreBuilder;
+
+/// The extension by which a client names the server (RFC 6066, section 3).
+const SERVER_NAME: u16 = 0;
+
+/// Where a handshake waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The client's hello has come: `ssl_client_hello_by_lua*`.
+    Hello,
+    /// A certificate is wanted: `ssl_certificate_by_lua*`.
+    Certificate,
+}
+
+/// A handshake, as a script sees and changes it.
+#[derive(Debug, Default)]
+pub struct Handshake {
+    /// By which name the client asks for the server, as it spelled it.
+    pub server_name: Option<Box<str>>,
+    /// OpenSSL's number of the version: 0x303 is TLS 1.2.
+    pub version: i32,
+    /// The same in words: `TLSv1.2`.
+    pub version_text: &'static str,
+    /// What the client has drawn.
+    pub client_random: Vec<u8>,
+    /// Extensions of the client's hello by number, in its order; only while that is asked about.
+    pub extensions: Vec<(u16, Vec<u8>)>,
+    /// Two bytes a cipher that the client offers; only while its hello is asked about.
+    pub ciphers: Vec<u8>,
+    /// What the script wants.
+    pub wanted: Wanted,
+}
+
+/// What a script wants of a handshake.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// Certificates and keys of the configuration are out.
+    pub clears: bool,
+    /// The server's certificate and those behind it.
+    pub chain: Vec<X509>,
+    /// Its key.
+    pub key: Option<PKey<Private>>,
+    /// The client is asked for a certificate by one of these, this deep.
+    pub verify: Option<(Vec<X509>, Option<u32>)>,
+    /// The versions of TLS that may be spoken.
+    pub versions: Option<Vec<SslVersion>>,
+}
+
+impl Handshake {
+    pub(super) fn of(ssl: &SslRef, question: Question) -> Self {
+        let mut random = vec![0; 32];
+        let drawn = ssl.client_random(&mut random);
+        random.truncate(drawn);
+        let mut made = Self {
+            server_name: ssl.servername(NameType::HOST_NAME).map(Into::into),
+            version: unwrapped::version_of(ssl),
+            version_text: ssl.version_str(),
+            client_random: random,
+            ..Self::default()
+        };
+        if question == Question::Hello {
+            made.ciphers = ssl.client_hello_ciphers().unwrap_or_default().to_vec();
+            made.client_random = ssl.client_hello_random().unwrap_or_default().to_vec();
+            made.extensions = unwrapped::hello_extensions(ssl);
+            made.server_name = made.extension(SERVER_NAME).and_then(named);
+        }
+        made
+    }
+
+    /// An extension of the client's hello.
+    pub fn extension(&self, number: u16) -> Option<&[u8]> {
+        self.extensions.iter().find(|it| it.0 == number).map(|it| &*it.1)
+    }
+}
+
+/// The name in a `server_name` extension.
+fn named(extension: &[u8]) -> Option<Box<str>> {
+    let [_, _, 0, high, low, rest @ ..] = extension else { return None };
+    let length = usize::from(u16::from_be_bytes([*high, *low]));
+    std::str::from_utf8(rest.get(..length)?).ok().map(Into::into)
+}
+
+impl Wanted {
+    /// Makes `ssl` what the script wants it to be.
+    ///
+    /// # Errors
+    /// What OpenSSL does not take: `SSL_use_certificate() failed (SSL: …)`.
+    pub(super) fn apply(self, ssl: &mut SslRef) -> Result<(), String> {
+        let failed = |what: &'static str| {
+            move |errors: ErrorStack| format!("{what} failed{}", queue(&errors))
+        };
+        if self.clears {
+            unwrapped::clear_certificates(ssl);
+        }
+        let mut chain = self.chain.into_iter();
+        if let Some(own) = chain.next() {
+            ssl.set_certificate(&own).map_err(failed("SSL_use_certificate()"))?;
+        }
+        for certificate in chain {
+            ssl.add_chain_cert(certificate).map_err(failed("SSL_add0_chain_cert()"))?;
+        }
+        if let Some(key) = self.key {
+            ssl.set_private_key(&key).map_err(failed("SSL_use_PrivateKey()"))?;
+        }
+        if let Some((authorities, depth)) = self.verify {
+            verify(ssl, authorities, depth).map_err(failed("SSL_set_verify()"))?;
+        }
+        let Some(versions) = self.versions else { return Ok(()) };
+        let number = |it: &SslVersion| {
+            [SslVersion::TLS1, SslVersion::TLS1_1, SslVersion::TLS1_2]
+                .iter()
+                .position(|known| known == it)
+                .unwrap_or(3)
+        };
+        let least = versions.iter().copied().min_by_key(number);
+        let most = versions.iter().copied().max_by_key(number);
+        ssl.set_min_proto_version(least)
+            .and_then(|()| ssl.set_max_proto_version(most))
+            .map_err(failed("SSL_set_min_proto_version()"))
+    }
+}
+
+fn verify(ssl: &mut SslRef, authorities: Vec<X509>, depth: Option<u32>) -> Result<(), ErrorStack> {
+    // A bad certificate is for the request to refuse: its client then learns why.
+    ssl.set_verify_callback(SslVerifyMode::PEER, |_, _| true);
+    if let Some(depth) = depth {
+        ssl.param_mut().set_depth(i32::try_from(depth).unwrap_or(i32::MAX));
+    }
+    if authorities.is_empty() {
+        return Ok(());
+    }
+    let mut store = X509StoreBuilder::new()?;
+    let mut names = Stack::new()?;
+    for authority in authorities {
+        names.push(authority.subject_name().to_owned()?)?;
+        store.add_cert(authority)?;
+    }
+    ssl.set_client_ca_list(names);
+    ssl.set_verify_cert_store(store.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_read_from_the_hello() {
+        let extension = b"\0\x0b\0\0\x08test.com";
+        assert_eq!(named(extension).as_deref(), Some("test.com"));
+        assert_eq!(named(b"\0\x0b\0\0\x09test.com"), None);
+        assert_eq!(named(b"\0\x01\x01"), None);
+    }
+}
