@@ -12,5 +12,6 @@ pub mod host;
 pub mod method;
 pub mod mime;
 pub mod number;
+pub mod setters;
 pub mod status;
 pub mod uri;

@@ -3,18 +3,20 @@
 use super::lua_phase;
 use super::phases::Flow;
 use crate::http::escape;
+use crate::http::setters;
 use crate::log::Level;
 use crate::lua::phase::Phase;
 use crate::lua::vm::Vm;
 use crate::request::Request;
 use crate::snapshot::location::Content;
-use crate::snapshot::program::{AfterRewrite, Assign, CapturingRegex, Condition, Op};
+use crate::snapshot::program::{AfterRewrite, Assign, CapturingRegex, Condition, Op, Setter};
 use crate::snapshot::proxy_target::TargetKind;
 use crate::vars::Source;
 use crate::vars::Template;
 use bytes::Bytes;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What an op does to the rest of the program.
 enum Next {
@@ -56,6 +58,20 @@ fn step(vm: &Vm, request: &Rc<Request>, op: &Op, changed: &mut bool) -> Next {
             Next::On
         }
         Op::SetByLua { target, chunk, args } => set_by_lua(vm, request, target, *chunk, args),
+        Op::Setter { shown, target, verb, args } => {
+            let args: Vec<Bytes> = args.iter().map(|it| it.value(&**request)).collect();
+            match setter(request, verb, &args) {
+                Ok(value) => {
+                    note_source(request, target, shown);
+                    let _ = request.assign(target, Some(value));
+                    Next::On
+                }
+                Err(text) => {
+                    request.log(Level::Error, format_args!("{text}"));
+                    Next::Stop(Flow::Status(500))
+                }
+            }
+        }
         Op::If { condition, then, location } => {
             if !holds(request, condition) {
                 return Next::On;
@@ -80,6 +96,39 @@ fn step(vm: &Vm, request: &Rc<Request>, op: &Op, changed: &mut bool) -> Next {
         Op::Break => {
             *changed = false;
             Next::Break
+        }
+    }
+}
+
+/// What a directive of set-misc makes of its arguments.
+fn setter(request: &Request, verb: &Setter, args: &[Bytes]) -> Result<Bytes, String> {
+    let arg = |index: usize| args.get(index).cloned().unwrap_or_default();
+    match verb {
+        Setter::Function(function) => function(&request.conf().base32, &arg(0)).map(Bytes::from),
+        Setter::IfEmpty if arg(0).is_empty() => Ok(arg(1)),
+        Setter::IfEmpty => Ok(arg(0)),
+        Setter::Hmac { sha256 } => Ok(setters::hmac(*sha256, &arg(0), &arg(1)).into()),
+        Setter::Random => setters::random(&arg(0), &arg(1)).map(Bytes::from),
+        Setter::Rotate(last) => {
+            let before = Some(last.load(Ordering::Relaxed)).filter(|it| *it != i64::MIN);
+            let (next, odd) = setters::rotate(&arg(0), &arg(1), &arg(2), before)?;
+            if let Some(text) = odd {
+                request.log(Level::Error, format_args!("{text}"));
+            }
+            last.store(next, Ordering::Relaxed);
+            Ok(next.to_string().into())
+        }
+        Setter::HashedUpstream(lists) => {
+            let (name, key) = (arg(0), arg(1));
+            let name = String::from_utf8_lossy(&name);
+            let Some((_, list)) = lists.iter().find(|it| it.0 == *name) else {
+                let text = format!("upstream list \"{name}\" not defined yet");
+                return Err(format!("set_hashed_upstream: {text}"));
+            };
+            // nginx keeps 32 bits of the hash.
+            let hash = setters::hash_lower(&key) & u64::from(u32::MAX);
+            let index = usize::try_from(hash).unwrap_or(0) % list.len().max(1);
+            Ok(list.get(index).map(|it| Bytes::copy_from_slice(it.as_bytes())).unwrap_or_default())
         }
     }
 }

@@ -5,6 +5,7 @@ use super::access::Access;
 use super::echo::Around;
 use super::more_headers::MoreHeaders;
 use crate::config::model;
+use crate::http::setters::Base32;
 use crate::log::{AccessSink, ErrorLog};
 use crate::vars::Template;
 use bytes::Bytes;
@@ -19,6 +20,8 @@ pub struct Conf {
     pub access_log: Arc<[AccessLog]>,
     /// `add_header` lines.
     pub add_header: Arc<[AddHeader]>,
+    /// What base32 looks like.
+    pub base32: Base32,
     /// Who may come in; `None` where nothing was said.
     pub access: Option<Arc<Access>>,
     /// Lines of headers-more for the response.

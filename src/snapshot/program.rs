@@ -2,9 +2,11 @@
 
 use super::{ChunkId, LocationId};
 use crate::config::model::RewriteFlag;
+use crate::http::setters;
 use crate::regex::Regex;
 use crate::vars::Template;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 /// Directives in order.
 pub type Program = Box<[Op]>;
@@ -42,6 +44,17 @@ pub enum Op {
         /// `ngx.arg`.
         args: Box<[Template]>,
     },
+    /// A directive of set-misc.
+    Setter {
+        /// How the Decision names it: `set_md5 at nginx.conf:7`.
+        shown: Arc<str>,
+        /// The variable.
+        target: Assign,
+        /// What it does.
+        verb: Setter,
+        /// Its arguments.
+        args: Box<[Template]>,
+    },
     /// `if`.
     If {
         /// When.
@@ -73,6 +86,26 @@ pub enum Op {
     },
     /// `break`.
     Break,
+}
+
+/// What a directive of set-misc does.
+#[derive(Debug)]
+pub enum Setter {
+    /// A function of one argument; the arguments are one or none.
+    Function(setters::Function),
+    /// `set_if_empty`
+    IfEmpty,
+    /// `set_hmac_sha1`, `set_hmac_sha256`
+    Hmac {
+        /// SHA-256 rather than SHA-1.
+        sha256: bool,
+    },
+    /// `set_random`
+    Random,
+    /// `set_rotate`, with the number that it gave last; `i64::MIN` before.
+    Rotate(AtomicI64),
+    /// `set_hashed_upstream`, with all lists there are.
+    HashedUpstream(Box<[(String, Vec<String>)]>),
 }
 
 /// What follows a `rewrite` that matched.

@@ -24,6 +24,9 @@ pub struct Http {
     pub maps: Vec<Map>,
     /// `split_clients` blocks.
     pub split_clients: Vec<SplitClients>,
+    /// `upstream_list` lines: names of lists and the upstreams in them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upstream_lists: Vec<(String, Vec<String>)>,
     /// `log_format` lines.
     pub log_formats: Vec<LogFormat>,
     /// Lua's http-level directives.

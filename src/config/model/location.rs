@@ -97,6 +97,18 @@ pub enum RewriteOp {
         /// `ngx.arg[1…]`, with variables.
         args: Vec<Text>,
     },
+    /// A directive of set-misc-nginx-module.
+    Setter {
+        /// Where it is written.
+        #[serde(default)]
+        at: At,
+        /// Its name: `set_escape_uri`.
+        directive: String,
+        /// Without `$`.
+        variable: String,
+        /// Its arguments, the variable's own value among them where it is one; with variables.
+        args: Vec<Text>,
+    },
     /// `if (…) { … }`.
     If(Box<IfBlock>),
     /// `rewrite …`.

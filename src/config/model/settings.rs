@@ -74,6 +74,10 @@ settings! {
     auth_basic: Text,
     /// `auth_basic_user_file`
     auth_basic_user_file: Text,
+    /// `set_base32_padding`; default on.
+    set_base32_padding: bool,
+    /// `set_base32_alphabet`; default `0` to `9` and `a` to `v`.
+    set_base32_alphabet: String,
     /// `error_page` lines.
     error_page: Vec<ErrorPage>,
     /// `default_type`; default `text/plain`.

@@ -17,6 +17,7 @@ pub mod location;
 pub mod log;
 pub mod magic;
 pub mod names;
+pub mod ndk;
 pub mod number;
 pub mod output;
 pub mod phase;
@@ -61,6 +62,7 @@ pub const LIBRARIES: &[Library] = &[
     log::NGX,
     magic::GETTERS,
     magic::SETTERS,
+    ndk::NATIVE,
     output::NGX,
     phase::NGX,
     re::NATIVE,

@@ -31,6 +31,30 @@ native.keep_headers_meta({
     end,
 })
 
+local has, call = native.ndk.has, native.ndk.call
+ndk.set_var = setmetatable({}, {
+    __index = function(_, name)
+        name = tostring(name)
+        if not has(name) then
+            error('ndk.set_var: directive "' .. name
+                  .. '" not found or does not use ndk_set_var_value', 2)
+        end
+        return function(text)
+            if ngx.get_phase() == "init" then
+                error("no request found")
+            end
+            local made = call(name, tostring(text))
+            if made == nil then
+                error("calling directive " .. name .. " failed with code -1", 2)
+            end
+            return made
+        end
+    end,
+    __newindex = function()
+        error("not allowed", 2)
+    end,
+})
+
 local preload = package.preload
 local version = "0.1.25"
 

@@ -4,6 +4,7 @@ use super::Build;
 use crate::config::diagnostic::At;
 use crate::config::model;
 use crate::config::model::Settings;
+use crate::http::setters::Base32;
 use crate::log::AccessSink;
 use crate::log::Buffering;
 use crate::log::Level;
@@ -66,6 +67,7 @@ impl Build<'_> {
             error_log: self.error_log(settings),
             access_log: self.access_logs(settings, at),
             add_header: self.add_headers(settings),
+            base32: base32(settings),
             access: self.access(settings, at),
             more_headers: self.more_headers(&settings.more_headers),
             more_input_headers: self.more_headers(&settings.more_input_headers),
@@ -278,6 +280,15 @@ impl Build<'_> {
     ) -> Vec<(crate::vars::Template, crate::vars::Template)> {
         let pairs = settings.proxy_redirect.iter().flatten().flatten();
         pairs.map(|(from, to)| (self.template(from, at), self.template(to, at))).collect()
+    }
+}
+
+fn base32(settings: &Settings) -> Base32 {
+    let default = Base32::default();
+    let own = settings.set_base32_alphabet.as_ref();
+    Base32 {
+        alphabet: own.and_then(|it| it.as_bytes().try_into().ok()).unwrap_or(default.alphabet),
+        padding: settings.set_base32_padding.unwrap_or(default.padding),
     }
 }
 

@@ -67,7 +67,9 @@ impl Build<'_> {
     fn declare_program(&mut self, ops: &[RewriteOp]) {
         for op in ops {
             match op {
-                RewriteOp::Set { at, variable, .. } => self.declare_variable(variable, at),
+                RewriteOp::Set { at, variable, .. } | RewriteOp::Setter { at, variable, .. } => {
+                    self.declare_variable(variable, at);
+                }
                 RewriteOp::SetByLua { variable, chunk, .. } => {
                     self.declare_variable(variable, &chunk.at);
                 }

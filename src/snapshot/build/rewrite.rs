@@ -1,10 +1,14 @@
 //! The rewrite module's directives, compiled.
 
 use super::Build;
+use crate::config::diagnostic::At;
 use crate::config::model;
 use crate::config::model::RewriteOp;
+use crate::http::setters;
 use crate::snapshot::LocationId;
-use crate::snapshot::program::{AfterRewrite, Condition, Op, Program};
+use crate::snapshot::program::{AfterRewrite, Condition, Op, Program, Setter};
+use crate::vars::template::has_variables;
+use std::sync::atomic::AtomicI64;
 
 /// Where a program stands, for the nameless locations of its `if` blocks.
 pub(super) type MakeIf<'f> =
@@ -28,6 +32,12 @@ impl Build<'_> {
                 chunk: self.chunk(chunk),
                 args: args.iter().map(|it| self.template(it, &chunk.at)).collect(),
             },
+            RewriteOp::Setter { at, directive, variable, args } => Op::Setter {
+                shown: format!("{directive} at {at}").into(),
+                target: self.variable(variable, at),
+                verb: self.setter(directive, args, at),
+                args: args.iter().map(|it| self.template(it, at)).collect(),
+            },
             RewriteOp::If(block) => {
                 let condition = self.condition(&block.condition, &block.at);
                 let (then, location) = make_if(self, block);
@@ -39,6 +49,34 @@ impl Build<'_> {
                 text: it.text.as_ref().map(|text| self.template(text, &it.at)),
             },
             RewriteOp::Break { .. } => Op::Break,
+        }
+    }
+
+    fn setter(&mut self, directive: &str, args: &[String], at: &At) -> Setter {
+        match directive {
+            "set_if_empty" => Setter::IfEmpty,
+            "set_hmac_sha1" => Setter::Hmac { sha256: false },
+            "set_hmac_sha256" => Setter::Hmac { sha256: true },
+            "set_random" => Setter::Random,
+            "set_rotate" => Setter::Rotate(AtomicI64::new(i64::MIN)),
+            "set_hashed_upstream" => {
+                let model = self.inputs.model.clone();
+                let lists = model.http.as_ref().map(|it| it.upstream_lists.clone());
+                let lists = lists.unwrap_or_default();
+                let name = args.first().map(String::as_str).unwrap_or_default();
+                if !has_variables(name) && !lists.iter().any(|it| it.0 == name) {
+                    let text = format!("upstream list \"{name}\" not defined yet");
+                    self.diagnostics.fault(at, format!("set_hashed_upstream: {text}"));
+                }
+                Setter::HashedUpstream(lists.into())
+            }
+            _ => match setters::function(directive) {
+                Some(function) => Setter::Function(function),
+                None => {
+                    self.diagnostics.fault(at, format!("unknown directive \"{directive}\""));
+                    Setter::IfEmpty
+                }
+            },
         }
     }
 

@@ -133,6 +133,9 @@ fn include(_: &mut Lower<'_>, _: &mut Scope<'_>, _: &Node) {}
 /// The modules whose directives are built in, as their files are called.
 const BUILT_IN: &[&str] = &[
     "ndk_http_module",
+    "ngx_http_echo_module",
+    "ngx_http_headers_more_filter_module",
+    "ngx_http_set_misc_module",
     "ngx_http_lua_module",
     "ngx_http_lua_upstream_module",
     "ngx_http_ndk_module",

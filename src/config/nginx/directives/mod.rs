@@ -22,6 +22,7 @@ mod rewrite;
 mod rollout;
 mod rollout_choice;
 mod server;
+mod setters;
 mod ssl;
 mod unsupported;
 mod upstream;
@@ -49,6 +50,7 @@ pub fn all() -> impl Iterator<Item = &'static Directive> {
         rollout_choice::TABLE,
         access::TABLE,
         echo::TABLE,
+        setters::TABLE,
         more_headers::TABLE,
         log::TABLE,
         lua::TABLE,
