@@ -166,6 +166,9 @@ impl Ahead {
             }
         }
         if let Some((talk, _)) = &mut self.talk {
+            if self.bytes >= self.limit {
+                self.request.stop_charge_clock();
+            }
             talk.pause(cx);
         }
     }
@@ -178,6 +181,7 @@ impl Ahead {
         }
         trailers::take(&self.request, talk.take_trailers());
         end_attempt(&self.request, None);
+        self.request.end_charge();
         talk.finish(&self.pool);
         drop(guard);
     }

@@ -73,6 +73,9 @@ impl Request {
         if let Some(known) = self.known_pick(number) {
             return Some(known);
         }
+        if let Some(parent) = self.parent.get() {
+            return self.inherit(parent.picked_with(number, key)?);
+        }
         let snapshot = &*self.snapshot;
         let rollout = snapshot.assignments.get(usize::from(number))?;
         let _level = self.deeper(&rollout.name)?;
@@ -96,6 +99,18 @@ impl Request {
         }
         self.decide(&picked);
         self.decision.borrow_mut().rollouts.push(picked.clone());
+        Some(picked)
+    }
+
+    /// What the request has got that made this one; a cookie is that one's to issue.
+    fn inherit(&self, mut picked: Picked) -> Option<Picked> {
+        picked.pick.issue = None;
+        let variant = self.variant(picked.rollout, picked.pick.variant)?;
+        let mut decision = self.decision.borrow_mut();
+        decision.version = variant.label.clone();
+        decision.by_script = false;
+        decision.reason = Bytes::from_static(picked.pick.reason.as_str().as_bytes());
+        decision.rollouts.push(picked.clone());
         Some(picked)
     }
 
@@ -266,6 +281,15 @@ impl Request {
             && let Ending::Answered { status, .. } = charge.ending
         {
             charge.ending = Ending::Answered { status, grpc: Some(grpc) };
+        }
+    }
+
+    /// What follows waits for the client: it is not the variant's time.
+    pub fn stop_charge_clock(&self) {
+        if let Some(charge) = self.charge.borrow_mut().as_mut()
+            && let Some((evidence, in_flight)) = &mut charge.in_flight
+        {
+            evidence.stop_clock(in_flight, clock::monotonic());
         }
     }
 

@@ -89,6 +89,8 @@ pub struct InFlight {
     began: Tick,
     /// The slice of time in whose slot it is counted.
     slice: Option<u64>,
+    /// How long it took is counted.
+    is_timed: bool,
 }
 
 /// The counters of a rollout's variants.
@@ -149,6 +151,7 @@ impl Evidence {
             user,
             began: now,
             slice: None,
+            is_timed: false,
         };
         let is_first = user == 0 || is_news(&self.shards[shard].begun, user, now);
         if self.limit_us > 0 && is_first {
@@ -159,19 +162,32 @@ impl Evidence {
         request
     }
 
+    /// The variant has done its part in time or not: what follows waits for the client.
+    pub fn stop_clock(&self, request: &mut InFlight, now: Tick) {
+        if self.limit_us == 0 || std::mem::replace(&mut request.is_timed, true) {
+            return;
+        }
+        let lane = self.lane(request);
+        if !request.slice.take().is_none_or(|slice| lane.leave(slice)) {
+            return;
+        }
+        let is_over = now.us_since(request.began) > self.limit_us;
+        if !is_over || self.is_first_failure(request, now) {
+            lane.timed.fetch_add(1, Ordering::Relaxed);
+            lane.slow.fetch_add(is_over.into(), Ordering::Relaxed);
+        }
+    }
+
     /// A request ends. A second failure of a user within a second counts not at all: retries are
     /// no independent evidence.
     pub fn end(&self, request: InFlight, ending: Ending, now: Tick) {
         let lane = self.lane(&request);
         let is_over = self.limit_us > 0 && now.us_since(request.began) > self.limit_us;
-        let mine = request.slice.is_none_or(|slice| lane.leave(slice));
+        let mine = !request.is_timed && request.slice.is_none_or(|slice| lane.leave(slice));
         let failed = ending.is_failure();
         let bad = failed || (is_over && mine);
-        if bad && request.user != 0 {
-            let user = request.user.rotate_left(u32::from(request.variant));
-            if !is_news(&self.failed, user, now) {
-                return;
-            }
+        if bad && !self.is_first_failure(&request, now) {
+            return;
         }
         if ending != Ending::Unjudged {
             lane.ended.fetch_add(1, Ordering::Relaxed);
@@ -181,6 +197,12 @@ impl Evidence {
             lane.timed.fetch_add(1, Ordering::Relaxed);
             lane.slow.fetch_add(is_over.into(), Ordering::Relaxed);
         }
+    }
+
+    /// Whether its user's request is the first bad one within a second.
+    fn is_first_failure(&self, request: &InFlight, now: Tick) -> bool {
+        let user = request.user.rotate_left(u32::from(request.variant));
+        request.user == 0 || is_news(&self.failed, user, now)
     }
 
     /// Counts the requests in flight that are over the latency limit by now.
@@ -370,6 +392,24 @@ mod tests {
         evidence.end(lost, OK, ms(9000));
         evidence.end(later, OK, ms(4210));
         assert_eq!(seen(&evidence, 1), [3, 0, 3, 2]);
+    }
+
+    #[test]
+    fn what_waits_for_the_client_is_not_the_variant_s_time() {
+        let evidence = Evidence::new(1, 2000);
+        let begin = |at| evidence.begin(1, true, 0, ms(at));
+        let (mut quick, mut late, mut swept) = (begin(0), begin(0), begin(0));
+        evidence.stop_clock(&mut quick, ms(100));
+        evidence.stop_clock(&mut quick, ms(200));
+        assert_eq!(seen(&evidence, 1), [0, 0, 1, 0]);
+        evidence.stop_clock(&mut late, ms(2001));
+        evidence.sweep(ms(5000));
+        assert_eq!(seen(&evidence, 1), [0, 0, 3, 2]);
+        evidence.stop_clock(&mut swept, ms(6000));
+        evidence.end(quick, BAD, ms(9000));
+        evidence.end(late, OK, ms(9000));
+        evidence.end(swept, Ending::Unjudged, ms(9000));
+        assert_eq!(seen(&evidence, 1), [2, 1, 3, 2]);
     }
 
     #[test]

@@ -197,3 +197,68 @@ fn a_server_that_is_lost_within_its_answer_is_unavailable_and_never_ok() {
     let text = request(server.port(), "GET", "/metrics", "").text();
     assert!(text.contains("grpc_status=\"14\""), "{text}");
 }
+
+#[test]
+fn a_variant_s_label_is_metadata_and_the_client_s_own_is_none() {
+    let peer = Peer::start(None);
+    let server =
+        Setup::new(Kind::Moongate).with("ORIGIN", format!("127.0.0.1:{}", peer.port)).start(
+            "http { upstream one { server $ORIGIN; } upstream two { server $ORIGIN; }\n\
+         rollout api { stable one; canary two version=v2; weight 100%; }\n\
+         server { listen 127.0.0.1:$PORT http2;\n\
+         location / { grpc_pass grpc://$rollout_api; } } }",
+        );
+    settles("it is told", true, || {
+        call(server.port(), "unary", "hello").contains("head seen-canary-version v2\n")
+    });
+    assert!(!call(server.port(), "unary", "hello").contains("forged"));
+}
+
+/// An origin whose calls all end with this status, in their trailers.
+fn ending_with(status: &'static str) -> RawOrigin {
+    RawOrigin::start(move |_, stream| {
+        if !frames::begin(stream) {
+            return;
+        }
+        while let Some(id) = frames::next_request(stream) {
+            let fields = [STATUS_200, &field("content-type", "application/grpc")].concat();
+            let head = frame(HEADERS, 4, id, &fields);
+            let trailers = frame(HEADERS, 5, id, &field("grpc-status", status));
+            if stream.write_all(&[head, trailers].concat()).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn a_canary_whose_calls_fail_by_their_trailers_loses_its_traffic() {
+    let (stable, canary, busy) = (ending_with("0"), ending_with("14"), ending_with("5"));
+    let server = Setup::new(Kind::Moongate)
+        .with("STABLE", format!("127.0.0.1:{}", stable.port))
+        .with("CANARY", format!("127.0.0.1:{}", canary.port))
+        .with("BUSY", format!("127.0.0.1:{}", busy.port))
+        .start(
+            "http { upstream one { server $STABLE; } upstream two { server $CANARY; }\n\
+             upstream three { server $BUSY; }\n\
+             rollout api { stable one; canary two version=v2; sticky $arg_user; weight 30%; }\n\
+             rollout busy { stable one; canary three version=v2; sticky $arg_user; weight 30%; }\n\
+             server { listen 127.0.0.1:$PORT;\n\
+             location / { grpc_pass grpc://$rollout_api; }\n\
+             location /busy { grpc_pass grpc://$rollout_busy; }\n\
+             location = /state { content_by_lua_block {\n\
+             local rollout = require 'moongate.rollout'\n\
+             ngx.say(rollout.state('api'), ' ', rollout.state('busy')) } } } }",
+        );
+    let mut user = 0;
+    settles("it is off, and NOT_FOUND is no failure", "rolled_back steady\n".to_owned(), || {
+        for _ in 0..20 {
+            user += 1;
+            for path in ["/", "/busy"] {
+                let uri = format!("{path}?user={user}");
+                request(server.port(), "POST", &uri, "Content-Length: 0\r\n");
+            }
+        }
+        get(server.port(), "/state").text()
+    });
+}
