@@ -62,6 +62,7 @@ fn said(diagnostics: &Diagnostics) -> String {
     for it in &diagnostics.0 {
         let severity = match it.severity {
             Severity::Fault => "fault",
+            Severity::Alert => "alert",
             Severity::Warning => "warning",
             Severity::Notice => "notice",
         };

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Installs the Debian packages that Moongate is built with; with `tests`, those that its tests
-# compare it with, too; with `bench`, what the benchmarks need besides. At once done when they are
+# compare it with, too; with `bench`, what the benchmarks need besides; with `conformance`, what
+# OpenResty's own suites need, and the suites from Debian's sources. At once done when they are
 # there.
 #
-#   sh tests/setup.sh build|tests|bench
+#   sh tests/setup.sh build|tests|bench|conformance
 #
 # It needs root or sudo only when something is missing. Debian starts nginx, haproxy, redis,
 # memcached and prometheus as soon as they are installed; here they neither start nor come back at
@@ -14,15 +15,22 @@ packages='build-essential cmake libssl-dev pkg-config'
 tests='curl git libnginx-mod-http-echo libnginx-mod-http-headers-more-filter libnginx-mod-http-lua
     libnginx-mod-http-memc libnginx-mod-http-set-misc lua-cjson lua-lpeg lua-resty-lrucache
     memcached nginx prometheus python3-grpcio redis-server strace wrk'
+conformance='dpkg-dev iproute2 iptables libtest-base-perl perl procps util-linux'
+# Suites, by what they are called here and by Debian's source.
+suites='lua:libnginx-mod-http-lua echo:libnginx-mod-http-echo
+    headers-more:libnginx-mod-http-headers-more-filter set-misc:libnginx-mod-http-set-misc
+    redis:lua-nginx-redis memcached:lua-nginx-memcached string:lua-nginx-string
+    cookie:lua-nginx-cookie'
 # Lua alone, whose packages would bring a whole nginx with them: unpacked beside what cargo builds.
 libraries='lua-nginx-cookie lua-nginx-dns lua-nginx-memcached lua-nginx-redis lua-nginx-string'
 case ${1-} in
     build) ;;
     tests) packages="$packages $tests" ;;
     bench) packages="$packages $tests haproxy nghttp2-client openssl valgrind" ;;
+    conformance) packages="$packages $tests $conformance" ;;
     packages) packages=$2 ;; # by itself, as root
     *)
-        echo "usage: sh $0 build|tests|bench" >&2
+        echo "usage: sh $0 build|tests|bench|conformance" >&2
         exit 2
         ;;
 esac
@@ -44,7 +52,7 @@ as_root() {
 
 # Unpacks the libraries, which needs no root.
 unpack_libraries() {
-    case $1 in tests | bench) ;; *) return 0 ;; esac
+    case $1 in tests | bench | conformance) ;; *) return 0 ;; esac
     folder=$(cd "$(dirname "$0")/.." && pwd)/target/lua-libraries
     [ ! -e "$folder/nginx/redis.lua" ] || return 0
     echo "unpacking $libraries" >&2
@@ -63,18 +71,51 @@ unpack_libraries() {
     rm -rf "$work"
 }
 
+# Unpacks the suites from the sources of Debian's packages; apt's own lists know no sources, so that
+# it gets lists beside them, made from the same addresses.
+unpack_suites() {
+    [ "$1" = conformance ] || return 0
+    folder=$(cd "$(dirname "$0")/.." && pwd)/target/suites
+    [ ! -e "$folder/cookie/t" ] || return 0
+    echo "unpacking the suites of $suites" >&2
+    work=$(mktemp -d)
+    (
+        cd "$work"
+        mkdir -p lists/partial sources.d
+        for list in /etc/apt/sources.list.d/*.sources; do
+            [ ! -e "$list" ] || sed 's/^Types:.*/Types: deb-src/' "$list" >sources.d/"${list##*/}"
+        done
+        cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+            sed -n 's/^deb\(-src\)\{0,1\} /deb-src /p' >sources.list
+        apt_with_sources() {
+            apt-get -qq -o Dir::Etc::sourcelist="$work/sources.list" \
+                -o Dir::Etc::sourceparts="$work/sources.d" -o Dir::State::lists="$work/lists" \
+                -o APT::Sandbox::User=root "$@"
+        }
+        apt_with_sources update
+        for suite in $suites; do
+            mkdir -p "$folder/${suite%%:*}"
+            apt_with_sources source --download-only --tar-only "${suite#*:}" >/dev/null
+            tar xf "${suite#*:}"_*.orig.tar.gz -C "$folder/${suite%%:*}" --strip-components=1
+        done
+    )
+    rm -rf "$work"
+}
+
 missing=
 for package in $packages; do
     is_installed "$package" || missing="$missing $package"
 done
 if [ -z "$missing" ]; then
     unpack_libraries "$1"
+    unpack_suites "$1"
     exit 0
 fi
 
 if [ "$(id -u)" != 0 ]; then
     as_root sh "$0" packages "$missing"
     unpack_libraries "$1"
+    unpack_suites "$1"
     exit 0
 fi
 
@@ -117,3 +158,4 @@ for server in nginx haproxy redis-server memcached prometheus; do
 done
 
 unpack_libraries "$1"
+unpack_suites "$1"

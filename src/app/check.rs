@@ -65,6 +65,7 @@ fn compile(source: &Source) -> Result<Candidate, Diagnostics> {
 fn show(diagnostic: &Diagnostic) {
     let level = match diagnostic.severity {
         Severity::Fault => "emerg",
+        Severity::Alert => "alert",
         Severity::Warning => "warn",
         Severity::Notice => "notice",
     };

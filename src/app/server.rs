@@ -15,6 +15,7 @@ use crate::sys::environment;
 use crate::sys::errno::Failure;
 use crate::sys::limits;
 use crate::sys::limits::Nofile;
+use crate::sys::openssl;
 use crate::sys::pid::PidFile;
 use crate::sys::user;
 use crate::sys::user::User;
@@ -82,6 +83,7 @@ fn open_log(model: &Model, source: &Source) -> Result<(), Failed> {
 
 /// What concerns the whole process: environment, folder, limits, the user that it becomes.
 fn prepare(main: &Main) -> Result<Option<User>, Failed> {
+    openssl::start();
     environment::keep(&main.env);
     if let Some(folder) = &main.working_directory {
         let failed = |it| Failure::new(format!("chdir(\"{}\")", folder.display()), it);

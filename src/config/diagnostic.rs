@@ -53,6 +53,8 @@ pub enum Severity {
     Notice,
     /// Printed and logged; the configuration is used, though something in it has no effect.
     Warning,
+    /// The same, and it should not stay so.
+    Alert,
     /// The configuration is refused.
     Fault,
 }
@@ -77,6 +79,11 @@ impl Diagnostic {
     /// A notice at `at`.
     pub fn notice(at: &At, message: impl Into<String>) -> Self {
         Self { severity: Severity::Notice, at: at.clone(), message: message.into() }
+    }
+
+    /// An alert at `at`.
+    pub fn alert(at: &At, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Alert, at: at.clone(), message: message.into() }
     }
 
     /// A warning at `at`.

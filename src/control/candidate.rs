@@ -164,7 +164,7 @@ fn compile(
 fn warn_of_code_cache(snapshot: &Snapshot, diagnostics: &mut Diagnostics) {
     if snapshot.locations.iter().any(|it| !it.conf.lua.code_cache) {
         let text = "lua_code_cache is off; this will hurt performance";
-        diagnostics.push(Diagnostic::warning(&At::default(), text));
+        diagnostics.push(Diagnostic::alert(&At::default(), text));
     }
 }
 

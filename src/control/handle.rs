@@ -156,6 +156,7 @@ impl Handle {
         let diagnostics = diagnostics.0.iter().map(|it| {
             let severity = match it.severity {
                 Severity::Fault => "fault",
+                Severity::Alert => "alert",
                 Severity::Warning => "warning",
                 Severity::Notice => "notice",
             };

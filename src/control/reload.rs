@@ -124,6 +124,7 @@ fn report(diagnostics: &Diagnostics) {
     for it in &diagnostics.0 {
         let level = match it.severity {
             Severity::Fault => Level::Emerg,
+            Severity::Alert => Level::Alert,
             Severity::Warning => Level::Warn,
             Severity::Notice => Level::Notice,
         };

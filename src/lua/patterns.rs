@@ -1,9 +1,11 @@
 //! The compiled patterns of one VM, for `ngx.re`.
 
+use crate::lua::vm::Vm;
 use crate::regex::cache::Cache;
 use crate::regex::options::Options;
 use crate::regex::program::Program;
 use crate::regex::substitute::Template;
+use crate::regex::substitute::TemplateError;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -19,6 +21,25 @@ pub struct Patterns {
     match_limit: u32,
 }
 
+impl Vm {
+    /// The compiled `pattern` for the option `letters`, which were read into `options`.
+    ///
+    /// # Errors
+    /// OpenResty's text on what is wrong with the pattern.
+    pub fn pattern(
+        &self,
+        letters: &[u8],
+        options: Options,
+        pattern: &[u8],
+    ) -> Result<Rc<Program>, String> {
+        self.patterns().program(letters, options, pattern, || {
+            if options.jit {
+                self.trace(format_args!("pcre JIT compiling result: 1"));
+            }
+        })
+    }
+}
+
 impl Patterns {
     /// For `lua_regex_cache_max_entries` and `lua_regex_match_limit`.
     pub fn new(max_entries: usize, match_limit: u32) -> Self {
@@ -30,15 +51,17 @@ impl Patterns {
         }
     }
 
-    /// The compiled `pattern` for the option `letters`, which were read into `options`.
+    /// The compiled `pattern` for the option `letters`, which were read into `options`;
+    /// `compiled` is told when it was not known.
     ///
     /// # Errors
     /// OpenResty's text on what is wrong with the pattern.
-    pub fn program(
+    fn program(
         &self,
         letters: &[u8],
         options: Options,
         pattern: &[u8],
+        compiled: impl FnOnce(),
     ) -> Result<Rc<Program>, String> {
         let cache = if options.once { &self.kept } else { &self.transient };
         if let Some(known) = cache.borrow_mut().get(letters, pattern) {
@@ -47,18 +70,19 @@ impl Patterns {
         let program = Program::compile(pattern, options, self.match_limit);
         let program = Rc::new(program.map_err(|error| error.to_string())?);
         cache.borrow_mut().insert(letters, pattern, Rc::clone(&program));
+        compiled();
         Ok(program)
     }
 
     /// The template that `text` spells.
     ///
     /// # Errors
-    /// OpenResty's text on a bad one.
-    pub fn template(&self, text: &[u8]) -> Result<Rc<Template>, String> {
+    /// A bad one.
+    pub fn template(&self, text: &[u8]) -> Result<Rc<Template>, TemplateError> {
         if let Some(known) = self.templates.borrow_mut().get(b"", text) {
             return Ok(known);
         }
-        let template = Rc::new(Template::compile(text).map_err(|error| error.to_string())?);
+        let template = Rc::new(Template::compile(text)?);
         self.templates.borrow_mut().insert(b"", text, Rc::clone(&template));
         Ok(template)
     }

@@ -38,6 +38,8 @@ pub enum Phase {
     SslSessionFetch,
     /// `ssl_session_store_by_lua*`.
     SslSessionStore,
+    /// A function that `ngx.run_worker_thread` runs on a thread of its own.
+    WorkerThread,
 }
 
 impl Phase {
@@ -61,6 +63,7 @@ impl Phase {
             Self::SslClientHello => "ssl_client_hello_by_lua*",
             Self::SslSessionFetch => "ssl_session_fetch_by_lua*",
             Self::SslSessionStore => "ssl_session_store_by_lua*",
+            Self::WorkerThread => "ngx.run_worker_thread",
         }
     }
 
@@ -69,6 +72,7 @@ impl Phase {
         match self {
             Self::SslCertificate => "ssl_cert",
             Self::Timer => "timer",
+            Self::WorkerThread => "worker_thread",
             other => other.context().trim_end_matches("_by_lua*"),
         }
     }
@@ -135,8 +139,10 @@ impl Phases {
     /// Those with a client's request: `ngx.var`, `ngx.req.get_headers`.
     pub const REQUEST: Self =
         Self::HANDLERS.and(Self::FILTERS).and(Self::of(&[Phase::Set, Phase::Balancer]));
-    /// Those whose code may start timers: all but init and exit.
-    pub const TIMERS: Self = Self::ANY.without(Self::of(&[Phase::Init, Phase::ExitWorker]));
+    /// Those whose code may start timers: all but init, exit and threads
+    /// without an event loop.
+    pub const TIMERS: Self =
+        Self::ANY.without(Self::of(&[Phase::Init, Phase::ExitWorker, Phase::WorkerThread]));
 }
 
 #[cfg(test)]

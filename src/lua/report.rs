@@ -8,6 +8,7 @@ use crate::lua::phase::Phase;
 use crate::lua::vm::Frame;
 use crate::lua::vm::Vm;
 use crate::request::Request;
+use std::fmt;
 use std::rc::Rc;
 
 impl Vm {
@@ -32,6 +33,13 @@ impl Vm {
             }
         };
         main_log().write_bytes(level, None, message, Some(&context));
+    }
+
+    /// Writes a line of the debug level, in lua-nginx-module's words where it has one.
+    pub fn trace(&self, message: fmt::Arguments<'_>) {
+        if self.logs(Level::Debug) {
+            self.log(Level::Debug, message.to_string().as_bytes());
+        }
     }
 
     /// Reports the end of a timer's callback that failed.

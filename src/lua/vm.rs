@@ -1,6 +1,7 @@
 //! One Lua VM: of one worker and one generation of the configuration. It knows what runs in it
 //! now (request, phase) and keeps what API functions need between calls.
 
+use crate::config::model::ThreadPool;
 use crate::lua::budget::Budget;
 use crate::lua::chunk::Chunks;
 use crate::lua::cjson::Instances;
@@ -53,6 +54,10 @@ pub struct Options {
     pub regex_cache_max_entries: usize,
     /// `lua_regex_match_limit`; 0 is the engine's.
     pub regex_match_limit: u32,
+    /// `thread_pool` lines, for `ngx.run_worker_thread`.
+    pub thread_pools: Vec<ThreadPool>,
+    /// `lua_worker_thread_vm_pool_size`.
+    pub worker_thread_vms: usize,
     /// `lua_code_cache`: off rereads files for each request.
     pub code_cache: bool,
     /// The shared dictionaries (`ngx.shared`).
@@ -76,6 +81,8 @@ impl Default for Options {
             max_running_timers: 256,
             regex_cache_max_entries: 1024,
             regex_match_limit: 0,
+            thread_pools: Vec::new(),
+            worker_thread_vms: 100,
             code_cache: true,
             dicts: Dicts::default(),
             random_seed: rand::random(),
@@ -167,6 +174,16 @@ impl Vm {
     /// Lets go of what `anchor` kept alive.
     pub(in crate::lua) fn release(&self, anchor: Anchor) {
         crate::lua::ffi::thread::main_stack(&self.state).release(anchor);
+    }
+
+    /// Where the function that `anchor` keeps is defined: its chunk's whole name and the line.
+    pub(in crate::lua) fn definition(&self, anchor: &Anchor) -> Option<(String, i32)> {
+        let stack = crate::lua::ffi::thread::main_stack(&self.state);
+        let base = stack.top();
+        stack.push_anchored(anchor);
+        let found = crate::lua::ffi::function::definition(&stack, base + 1);
+        crate::lua::ffi::thread::trim_main(&self.state, base);
+        found
     }
 
     /// The Lua state.

@@ -17,8 +17,10 @@ pub(super) use transport::{Secured, Transport, Unreachable};
 
 use super::pool::{History, Pool};
 use crate::http::h1::response_head::{HeadError, HeadReader, ReceivedHead};
+use crate::log::Level;
 use crate::snapshot::conf::ProxyConf;
-use crate::sys::errno::Errno;
+use crate::sys::errno::{Errno, fails_at_once, is_grave};
+use crate::upstream::PeerAddr;
 use crate::upstream::retry::Fault;
 use crate::upstream::{Group, Keepalive, Peer};
 use receiving::Framing;
@@ -57,6 +59,8 @@ pub(super) struct Failed {
     pub stale: bool,
     /// For the log, in nginx's words.
     pub reason: String,
+    /// How grave that is.
+    pub level: Level,
 }
 
 /// What is being done, as nginx's log has it.
@@ -142,7 +146,7 @@ impl Line {
         secured: Option<&Secured>,
     ) -> Result<Self, Failed> {
         let transport = Transport::connect(peer, timeouts, secured).await;
-        let transport = transport.map_err(Unreachable::failed)?;
+        let transport = transport.map_err(|it| it.failed(peer))?;
         let history = History::new(peer.address.clone(), secured);
         Ok(Self::new(Connection::new(transport), history))
     }
@@ -170,11 +174,20 @@ impl Line {
 
 impl Unreachable {
     /// The same as a try that failed.
-    pub fn failed(self) -> Failed {
-        let failed = |fault, reason| Failed { fault, sent: false, stale: false, reason };
+    pub fn failed(self, peer: &Peer) -> Failed {
+        let level = Level::Error;
+        let failed = |fault, reason| Failed { fault, sent: false, stale: false, reason, level };
         match self {
             Self::Connect(error) => {
-                failed(fault_of(&error), describe("connect()", &error, CONNECTING))
+                let is_unix = matches!(peer.address, PeerAddr::Unix(_));
+                let call = if is_unix || fails_at_once(&error) {
+                    format!("connect() to {}", peer.address_text)
+                } else {
+                    "connect()".to_owned()
+                };
+                let level = if is_grave(&error) { Level::Crit } else { Level::Error };
+                let reason = describe(&call, &error, CONNECTING);
+                Failed { level, ..failed(fault_of(&error), reason) }
             }
             Self::HandshakeTimedOut => {
                 failed(Fault::Timeout, format!("{TIMED_OUT} {SHAKING_HANDS}"))
@@ -243,6 +256,7 @@ impl Exchange {
             sent: self.sending.sent() > 0,
             stale: false,
             reason: format!("{TIMED_OUT} {doing}"),
+            level: Level::Error,
         })
     }
 
@@ -258,6 +272,7 @@ impl Exchange {
             sent: self.sending.sent() > 0,
             stale: self.reused && self.received == 0,
             reason,
+            level: Level::Error,
         }
     }
 
@@ -286,6 +301,7 @@ impl Exchange {
             sent: true,
             stale: false,
             reason: format!("{error} {READING_HEAD}"),
+            level: Level::Error,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Header and body filters: Lua's, then nginx's own (`add_header`).
 
+use super::conditional;
 use super::echo;
 use super::explain;
 use super::head;
@@ -33,12 +34,14 @@ pub(super) fn head(vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
             }
         }
     }
+    conditional::apply(request)?;
     more_headers::change_response(request);
     if let Some(chunk) = request.conf().lua.header_filter {
         let outcome = run_sync(vm, request, chunk, Phase::HeaderFilter)
             .inspect_err(|_| request.filter_status.set(500))?;
         if let Some(Outcome::Exit(code)) = outcome
-            && let Some(status) = u16::try_from(code).ok().filter(|it| *it >= 300)
+            && let Some(status) =
+                u16::try_from(code).ok().filter(|it| *it >= 300 || matches!(it, 201 | 204))
         {
             request.filter_status.set(status);
             return Err("a header filter has ended the request".into());

@@ -12,6 +12,7 @@ mod balancer;
 mod beside;
 mod body;
 mod client_pipe;
+mod conditional;
 mod content;
 mod echo;
 mod error;

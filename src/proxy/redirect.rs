@@ -5,6 +5,7 @@ use super::error_page;
 use super::files;
 use super::filters;
 use super::phases::{Flow, Serving};
+use crate::http::escape;
 use crate::request::Request;
 use bytes::Bytes;
 
@@ -52,9 +53,9 @@ pub(super) fn respond(serving: &Serving<'_>, body: Bytes) -> Result<Flow> {
     Ok(Flow::Done)
 }
 
-/// `/x` for a location `/x/` that proxies.
+/// `/x` for a location `/x/` that proxies, and for a folder.
 pub(super) fn add_slash(request: &Request) -> Flow {
-    let mut location = request.uri.borrow().to_vec();
+    let mut location = escape::escape(&request.uri.borrow(), &escape::URI).into_owned();
     location.push(b'/');
     if let Some(args) = request.args.borrow().as_ref().filter(|it| !it.is_empty()) {
         location.push(b'?');

@@ -318,7 +318,7 @@ fn after_failure(
 ) -> Option<Flow> {
     let verdict = verdict(request, round, failed.fault, failed.sent, failed.stale);
     end_attempt(request, verdict.status);
-    request.log(Level::Error, format_args!("{}", failed.reason));
+    request.log(failed.level, format_args!("{}", failed.reason));
     peer.report(verdict.counts, clock::monotonic().as_ms());
     if verdict.counts == Outcome::Stale {
         round.destination.forget_last();

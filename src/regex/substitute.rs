@@ -4,9 +4,12 @@ use crate::regex::program::{self, ExecError, Program};
 use crate::sys::pcre2::Captures;
 
 /// A template that means nothing; the text is OpenResty's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("failed to compile the replacement template")]
-pub struct TemplateError;
+pub struct TemplateError {
+    /// What OpenResty's error log says of it.
+    pub detail: String,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
@@ -31,19 +34,18 @@ impl Template {
             if dollar > 0 {
                 parts.push(Part::Text(rest[..dollar].into()));
             }
-            rest = match &rest[dollar..] {
+            let name = match &rest[dollar..] {
                 [] => break,
-                [_, b'$', after @ ..] => {
+                [_, name @ ..] => name,
+            };
+            rest = match name {
+                [b'$', after @ ..] => {
                     parts.push(Part::Text(b"$"[..].into()));
                     after
                 }
-                [_, b'{', after @ ..] => {
-                    let (group, after) = number(after)?;
-                    parts.push(Part::Group(group));
-                    after.strip_prefix(b"}").ok_or(TemplateError)?
-                }
-                [_, after @ ..] => {
-                    let (group, after) = number(after)?;
+                _ => {
+                    let fault = || TemplateError { detail: what_is_wrong(text, name) };
+                    let (group, after) = group(name).ok_or_else(fault)?;
                     parts.push(Part::Group(group));
                     after
                 }
@@ -67,16 +69,39 @@ impl Template {
     }
 }
 
-fn number(text: &[u8]) -> Result<(usize, &[u8]), TemplateError> {
-    let digits = text.iter().take_while(|it| it.is_ascii_digit()).count();
+/// The group's number at the front of `name`, in braces or not, and what is behind it.
+fn group(name: &[u8]) -> Option<(usize, &[u8])> {
+    let inner = name.strip_prefix(b"{").unwrap_or(name);
+    let digits = inner.iter().take_while(|it| it.is_ascii_digit()).count();
     if digits == 0 {
-        return Err(TemplateError);
+        return None;
     }
-    let number = text[..digits].iter().fold(0_usize, |number, &it| {
+    let number = inner[..digits].iter().fold(0_usize, |number, &it| {
         // No pattern has so many groups: those that overflow are empty like the others.
         number.saturating_mul(10).saturating_add(usize::from(it - b'0')).min(1 << 24)
     });
-    Ok((number, &text[digits..]))
+    let after = &inner[digits..];
+    if inner.len() == name.len() {
+        Some((number, after))
+    } else {
+        Some((number, after.strip_prefix(b"}")?))
+    }
+}
+
+/// OpenResty's words for a `$` in `text` with `name` behind it, which is no group's number.
+fn what_is_wrong(text: &[u8], name: &[u8]) -> String {
+    let inner = name.strip_prefix(b"{").unwrap_or(name);
+    let is_word = |it: &&u8| it.is_ascii_alphanumeric() || **it == b'_';
+    let (word, after) = inner.split_at(inner.iter().take_while(is_word).count());
+    let word = String::from_utf8_lossy(word);
+    if inner.len() < name.len() && !inner.is_empty() && !after.starts_with(b"}") {
+        return format!("the closing bracket in \"{word}\" variable is missing");
+    }
+    if word.is_empty() {
+        let text = String::from_utf8_lossy(text);
+        return format!("lua script: invalid capturing variable name found in \"{text}\"");
+    }
+    format!("attempt to use named capturing variable \"{word}\" (named captures not supported yet)")
 }
 
 /// Appends `subject` with its first match, or with all when `is_global`, replaced by what
@@ -162,6 +187,20 @@ mod tests {
         ];
         for (template, want) in cases {
             assert_eq!(sub("hello", "(h)(e)", template, "", false), want, "{template}");
+        }
+    }
+
+    #[test]
+    fn bad_templates_are_explained() {
+        let detail = |text: &[u8]| Template::compile(text).unwrap_err().detail;
+        let named = "attempt to use named capturing variable \"a_1\" (named captures not supported \
+                     yet)";
+        assert_eq!(detail(b"$a_1"), named);
+        assert_eq!(detail(b"x${a_1}"), named);
+        assert_eq!(detail(b"[${134]"), "the closing bracket in \"134\" variable is missing");
+        for text in ["[$", "[${", "$-"] {
+            let invalid = "lua script: invalid capturing variable name found in";
+            assert_eq!(detail(text.as_bytes()), format!("{invalid} \"{text}\""));
         }
     }
 

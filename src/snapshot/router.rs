@@ -22,6 +22,8 @@ pub enum Found<'a> {
 #[derive(Debug, Default)]
 pub struct Router {
     exact: HashMap<Box<[u8]>, LocationId>,
+    /// Exact locations that end in `/` and proxy, by their URI without it.
+    slashed: HashMap<Box<[u8]>, LocationId>,
     prefixes: Prefixes,
     regexes: Vec<(CapturingRegex, LocationId)>,
     named: HashMap<Box<[u8]>, LocationId>,
@@ -67,9 +69,12 @@ impl Prefixes {
 }
 
 impl Router {
-    /// Adds `= URI`.
-    pub fn add_exact(&mut self, uri: &[u8], location: LocationId) {
+    /// Adds `= URI`; `adds_slash` as for a prefix.
+    pub fn add_exact(&mut self, uri: &[u8], location: LocationId, adds_slash: bool) {
         self.exact.insert(uri.into(), location);
+        if adds_slash && let Some(bare) = uri.strip_suffix(b"/") {
+            self.slashed.insert(bare.into(), location);
+        }
     }
 
     /// Adds `URI` or `^~ URI`; `adds_slash` for one that ends in `/` and proxies.
@@ -148,6 +153,9 @@ impl Router {
         if self.prefixes.get(uri).is_some() {
             return None;
         }
+        if let Some(location) = self.slashed.get(uri) {
+            return Some(Found::AddSlash(*location));
+        }
         let prefix = self.prefixes.get(&[uri, b"/"].concat())?;
         prefix.adds_slash.then_some(Found::AddSlash(prefix.location))
     }
@@ -192,7 +200,7 @@ mod tests {
         let mut router = Router::default();
         router.add_prefix(b"/", 1, false, false);
         router.add_prefix(b"/images/", 2, true, false);
-        router.add_exact(b"/images/logo.png", 3);
+        router.add_exact(b"/images/logo.png", 3, false);
         router.add_regex(regex(r"\.png$"), 4);
         router.add_regex(regex(r"^/a"), 5);
         router.add_prefix(b"/api", 6, false, false);

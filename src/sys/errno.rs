@@ -41,6 +41,22 @@ impl std::error::Error for Failure {
     }
 }
 
+/// Whether `connect()` of a TCP socket fails so in the call itself, not later: nginx then names the
+/// address.
+pub fn fails_at_once(error: &io::Error) -> bool {
+    use libc::{ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ETIMEDOUT};
+    let later = [ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ETIMEDOUT];
+    error.raw_os_error().is_some_and(|code| !later.contains(&code))
+}
+
+/// Whether nginx takes a failed `connect()` for grave (`crit`): an address that cannot be, not a
+/// peer or a network that is down.
+pub fn is_grave(error: &io::Error) -> bool {
+    use libc::{EAGAIN, EHOSTDOWN, ENETDOWN, ENETUNREACH};
+    let usual = [EAGAIN, ENETDOWN, ENETUNREACH, EHOSTDOWN];
+    fails_at_once(error) && error.raw_os_error().is_some_and(|code| !usual.contains(&code))
+}
+
 /// Shows an error as `(2: No such file or directory)`, and one that is not the operating
 /// system's as `(its text)`.
 #[derive(Clone, Copy, Debug)]

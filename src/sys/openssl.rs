@@ -126,6 +126,12 @@ pub fn hello_extensions(ssl: &SslRef) -> Vec<(u16, Vec<u8>)> {
     all
 }
 
+/// Reads OpenSSL's configuration (`OPENSSL_CONF`), which nobody can name once the environment is
+/// emptied.
+pub fn start() {
+    openssl::init();
+}
+
 /// `OpenSSL 3.0.22 25 Aug 2026`.
 pub fn version() -> String {
     // SAFETY: takes a number; what it returns is a C string that lives as long as the library.

@@ -60,6 +60,8 @@ fn options(model: &Model, prefix: &Path, worker: Option<usize>, workers: usize) 
             .regex_cache_max_entries
             .unwrap_or(default.regex_cache_max_entries),
         regex_match_limit: lua.regex_match_limit.unwrap_or(default.regex_match_limit),
+        thread_pools: model.main.thread_pools.clone(),
+        worker_thread_vms: lua.worker_thread_vm_pool_size.unwrap_or(default.worker_thread_vms),
         code_cache: cached.unwrap_or(default.code_cache),
         ..default
     }
@@ -99,7 +101,13 @@ pub(super) fn begin(generation: &Generation) {
 
 /// The generation serves no new requests: timers that wait fire now, told that they are premature.
 pub(super) fn end(generation: &Generation) {
-    generation.vm.timers().exit();
+    let timers = generation.vm.timers();
+    let pending = timers.pending();
+    if pending > 0 {
+        main_log().say(Level::Debug, format_args!("lua abort pending timers"));
+        main_log().say(Level::Debug, format_args!("lua found {pending} pending timers"));
+    }
+    timers.exit();
 }
 
 /// Until the timers of a generation that has ended are through, but not for long.

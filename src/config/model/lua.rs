@@ -64,6 +64,9 @@ pub struct LuaHttp {
     /// `lua_regex_cache_max_entries`; default 1024.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regex_cache_max_entries: Option<usize>,
+    /// `lua_worker_thread_vm_pool_size`; default 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker_thread_vm_pool_size: Option<usize>,
     /// `lua_regex_match_limit`; 0 is the engine's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regex_match_limit: Option<u32>,

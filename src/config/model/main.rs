@@ -46,6 +46,9 @@ pub struct Main {
     /// `error_log` lines of this level.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_log: Option<Vec<ErrorLog>>,
+    /// `thread_pool` lines.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub thread_pools: Vec<ThreadPool>,
     /// `env NAME[=VALUE]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<(String, Option<String>)>,
@@ -56,6 +59,18 @@ pub struct Main {
     /// `127.0.0.1:9180` by default, `off` for none (`Some("off")`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_listen: Option<String>,
+}
+
+/// `thread_pool NAME threads=N [max_queue=N]`: threads for `ngx.run_worker_thread`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThreadPool {
+    /// Its name.
+    pub name: String,
+    /// Tasks that run at a time, in each worker.
+    pub threads: usize,
+    /// Tasks that may wait for one of the threads; nginx's default is 65536.
+    pub max_queue: usize,
 }
 
 /// `worker_processes`.

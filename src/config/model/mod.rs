@@ -29,7 +29,7 @@ pub use location::{
 };
 pub use log::{AccessLog, AccessLogTarget, ErrorLog, ErrorLogTarget, LogFormat, LogFormatEscape};
 pub use lua::{Chunk, ChunkSource, LuaHttp, SharedDict};
-pub use main::{Events, Main, Model, WorkerProcesses};
+pub use main::{Events, Main, Model, ThreadPool, WorkerProcesses};
 pub use more_headers::{MoreHeader, MoreHeaders};
 pub use rollout::{
     Ask, AskSource, Choice, EvidenceSource, FailureLimit, LatencyLimit, OnBreach, OnMissing,

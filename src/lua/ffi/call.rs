@@ -36,6 +36,8 @@ pub enum ApiError {
     Argument(c_int, Cow<'static, [u8]>),
     /// A message without a place.
     Bare(&'static str),
+    /// The same, made up.
+    Unplaced(String),
     /// The value on top of the stack, raised as it is.
     Thrown,
 }

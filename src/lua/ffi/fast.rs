@@ -219,7 +219,7 @@ unsafe extern "C" fn re_exec(
     };
     guarded(|| {
         let Ok(options) = Options::parse(letters) else { return OTHER };
-        let Ok(program) = vm.patterns().program(letters, options, pattern) else { return OTHER };
+        let Ok(program) = vm.pattern(letters, options, pattern) else { return OTHER };
         let groups = 1 + program.group_count();
         if groups > GROUPS || program.names().next().is_some() {
             return OTHER;

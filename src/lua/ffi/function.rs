@@ -9,6 +9,7 @@ use crate::lua::ffi::raw;
 use crate::lua::ffi::raw::lua_Debug;
 use crate::lua::ffi::raw::lua_State;
 use crate::lua::ffi::stack::Stack;
+use crate::lua::ffi::value::Kind;
 use crate::lua::phase::Phase;
 use crate::lua::phase::Phases;
 use crate::lua::vm::Vm;
@@ -178,6 +179,7 @@ fn push_error(call: &Call<'_>, error: ApiError) {
     let message = match error {
         ApiError::Thrown => return,
         ApiError::Bare(text) => return call.stack().push_bytes(text.as_bytes()),
+        ApiError::Unplaced(text) => return call.stack().push_bytes(text.as_bytes()),
         ApiError::Text(text) => text.into_owned(),
         ApiError::Argument(index, text) => argument_text(call, index, &text),
     };
@@ -216,6 +218,22 @@ fn called_as(state: *mut lua_State) -> (String, bool) {
         let name = CStr::from_ptr(debug.name).to_string_lossy().into_owned();
         let method = !debug.namewhat.is_null() && CStr::from_ptr(debug.namewhat) == c"method";
         (name, method)
+    }
+}
+
+/// Where the Lua function in slot `index` is defined: its chunk's whole name and the line.
+pub(in crate::lua) fn definition(stack: &Stack<'_>, index: c_int) -> Option<(String, i32)> {
+    if stack.kind(index) != Kind::Function {
+        return None;
+    }
+    stack.push_copy(index);
+    // SAFETY: a function is on top, which `lua_getinfo` takes; `lua_Debug` is plain, and its text
+    // is read before anything else runs.
+    unsafe {
+        let mut debug: lua_Debug = std::mem::zeroed();
+        raw::lua_getinfo(stack.raw(), c">S".as_ptr(), &mut debug);
+        let source = CStr::from_ptr(debug.source).to_string_lossy().into_owned();
+        Some((source, debug.linedefined))
     }
 }
 

@@ -41,10 +41,10 @@ fn escape_uri(call: &Call<'_>) -> ApiResult {
     let kind = match call.value(2) {
         Value::Nil => 2.0,
         Value::Number(kind) => kind,
-        _ => return Err("\"type\" is not number".into()),
+        _ => return Err(ApiError::Bare("\"type\" is not a number")),
     };
     let set = (kind >= 0.0).then(|| escape::lua_set(kind as usize)).flatten();
-    let set = set.ok_or_else(|| ApiError::from(format!("\"type\" {kind} out of range")))?;
+    let set = set.ok_or_else(|| ApiError::Unplaced(format!("\"type\" {kind} out of range")))?;
     call.reply(escape::escape(text, set))
 }
 
@@ -172,7 +172,7 @@ mod tests {
             ("return ngx.escape_uri('a b/c?é')", "a%20b%2Fc%3F%C3%A9"),
             ("return ngx.escape_uri(nil)", ""),
             ("return ngx.escape_uri('a/b c', 0)", "a/b%20c"),
-            ("return pcall(ngx.escape_uri, 'a', 'b')", "false | \"type\" is not number"),
+            ("return pcall(ngx.escape_uri, 'a', 'b')", "false | \"type\" is not a number"),
             ("return ngx.unescape_uri('a%20b+c%zz')", "a b c%zz"),
             ("return ngx.unescape_uri()", ""),
             ("return ngx.encode_args({foo = 3, ['b r'] = 'hello world'}) :len()", "25"),

@@ -33,6 +33,8 @@ pub mod sleep;
 pub mod socket;
 pub mod ssl;
 pub mod state;
+pub mod task;
+mod task_thread;
 #[cfg(test)]
 mod tests;
 pub mod thread;
@@ -84,6 +86,7 @@ pub const LIBRARIES: &[Library] = &[
     ssl::NATIVE,
     strings::NATIVE,
     strings::STRING,
+    task::NGX,
     thread::NATIVE,
     thread::NGX_THREAD,
     time::NGX,

@@ -59,6 +59,9 @@ fn write(call: &Call<'_>, end: &[u8]) -> ApiResult {
         return send_head(call, &request);
     }
     of_request(call.vm(), &request, |state| state.has_body = true);
+    if is_buffering(call, &request) {
+        call.vm().trace(format_args!("lua buffering output bufs for the HTTP 1.0 request"));
+    }
     let Some(host) = call.vm().host() else { return call.reply(1) };
     answer(call, host.send_body(call.vm(), &request, &text, false))
 }
@@ -217,6 +220,7 @@ fn flush(call: &Call<'_>) -> ApiResult {
     }
     let has_body = of_request(call.vm(), &request, |state| state.has_body);
     if is_buffering(call, &request) {
+        call.vm().trace(format_args!("lua http 1.0 buffering makes ngx.flush() a no-op"));
         return call.reply((None::<bool>, "buffering"));
     }
     if !request.headers_sent.get() || (!has_body && !wait) {

@@ -1,6 +1,7 @@
 //! `ngx.re`: match, find and template substitution natively; what calls back or iterates is
 //! `prelude/re.lua`, so that callbacks may wait.
 
+use crate::log::Level;
 use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
@@ -51,7 +52,7 @@ fn compiled(call: &Call<'_>, pattern: c_int, letters: c_int) -> Result<Compiled,
         let text = format!("attempt to get length of local 'regex' (a {got} value)");
         return Err(text.into());
     };
-    Ok(call.vm().patterns().program(letters, options, text))
+    Ok(call.vm().pattern(letters, options, text))
 }
 
 /// The subject through `tostring`.
@@ -204,7 +205,10 @@ fn substitute_template(call: &Call<'_>) -> ApiResult {
     };
     let template = match call.vm().patterns().template(call.tostring(3)?) {
         Ok(template) => template,
-        Err(text) => return failed(text),
+        Err(error) => {
+            call.vm().log(Level::Error, error.detail.as_bytes());
+            return failed(error.to_string());
+        }
     };
     let subject = subject(call)?;
     let mut out = Vec::new();

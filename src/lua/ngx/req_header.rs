@@ -70,7 +70,12 @@ fn get_headers(call: &Call<'_>) -> ApiResult {
     if !raw {
         set_headers_meta(call, &table);
     }
-    if headers.len() > max { call.reply((&table, "truncated")) } else { call.reply(&table) }
+    if headers.len() > max {
+        let count = headers.len();
+        call.vm().trace(format_args!("lua exceeding request header limit {count} > {max}"));
+        return call.reply((&table, "truncated"));
+    }
+    call.reply(&table)
 }
 
 /// `ngx.req.set_header(name, value)`.

@@ -121,7 +121,11 @@ fn get_uri_args(call: &Call<'_>) -> ApiResult {
             None => table.add(&key, true),
         }
     }
-    if count > max { call.reply((&table, "truncated")) } else { call.reply(&table) }
+    if count > max {
+        call.vm().trace(format_args!("lua hit query args limit {max}"));
+        return call.reply((&table, "truncated"));
+    }
+    call.reply(&table)
 }
 
 /// `ngx.req.set_uri_args(text or table)`.
@@ -157,7 +161,11 @@ fn get_post_args(call: &Call<'_>) -> ApiResult {
         Body::Discarded => Bytes::new(),
     };
     let (table, is_truncated) = args_table(&body, usize::try_from(max).unwrap_or(0));
-    if is_truncated { call.reply((table, "truncated")) } else { call.reply(table) }
+    if is_truncated {
+        call.vm().trace(format_args!("lua hit query args limit {max}"));
+        return call.reply((table, "truncated"));
+    }
+    call.reply(table)
 }
 
 fn http_version(call: &Call<'_>) -> ApiResult {

@@ -161,7 +161,12 @@ fn get_headers(call: &Call<'_>) -> ApiResult {
     if !raw {
         crate::lua::ngx::req_header::set_headers_meta(call, &table);
     }
-    if is_truncated { call.reply((&table, "truncated")) } else { call.reply(&table) }
+    if is_truncated {
+        let count = all.len() + own.len();
+        call.vm().trace(format_args!("lua exceeding response header limit {count} > {max}"));
+        return call.reply((&table, "truncated"));
+    }
+    call.reply(&table)
 }
 
 /// Fields that the server itself makes, under lower-case names.

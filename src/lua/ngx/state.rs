@@ -17,6 +17,7 @@ use crate::lua::ngx::names::NameMemo;
 use crate::lua::ngx::socket::OfRequest;
 use crate::lua::ngx::socket::Sockets;
 use crate::lua::ngx::ssl;
+use crate::lua::ngx::task::Tasks;
 use crate::lua::vm::Vm;
 use crate::request::Request;
 use smallvec::SmallVec;
@@ -45,6 +46,8 @@ pub struct PerVm {
     pub orphan: RefCell<Option<Anchor>>,
     /// Its sockets' pools and TLS sessions.
     pub sockets: Sockets,
+    /// The threads of `ngx.run_worker_thread`.
+    pub tasks: Tasks,
     /// The light threads of what runs now, if it has any.
     pub crew: crew::Current,
     /// Light threads that are dead, while a script holds them: to the address of their parent.

@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::http::headers::Headers;
 use crate::log::Level;
+use crate::log::main_log;
 use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
@@ -238,23 +239,30 @@ async fn fire(callback: &Callback, waiting: &mut Option<Waiting>, premature: boo
     let vm = &callback.vm;
     let admitted = vm.timers().begin_run();
     waiting.take();
+    let Some(function) = &callback.function else { return };
+    let trace = |text| main_log().say(Level::Debug, format_args!("{text}"));
+    trace("lua ngx.timer expired");
     if !admitted {
         let max = vm.timers().max_running();
-        let text = format!("{max} lua_max_running_timers are not enough");
+        let (source, line) = vm.definition(function).unwrap_or_default();
+        let text = format!(
+            "lua failed to run timer with function defined at {source}:{line}: {max} \
+             lua_max_running_timers are not enough"
+        );
         return vm.log(Level::Alert, text.as_bytes());
     }
     let _running = Running(vm);
-    let Some(function) = &callback.function else { return };
     let request = callback.origin.as_ref().map(Origin::request);
     let arguments = Arguments(premature, &callback.arguments);
     let mut run = vm.run_function(function, arguments, request.clone(), Phase::Timer);
     loop {
         match run.next().await {
             Step::Downstream(_) => run.resume_downstream(Err("no client".to_owned())),
-            Step::Done(Ok(_)) => return,
-            Step::Done(Err(failure)) => return vm.log_timer_failure(request.as_ref(), &failure),
+            Step::Done(Ok(_)) => break,
+            Step::Done(Err(failure)) => break vm.log_timer_failure(request.as_ref(), &failure),
         }
     }
+    trace("http lua close fake http connection");
 }
 
 #[cfg(test)]

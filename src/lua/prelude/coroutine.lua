@@ -37,12 +37,16 @@ local function go_on(co, ...)
 end
 
 -- A wait of the API surfaces here as the sentinel: hand it outwards, and its results inwards.
-function pass(co, ok, tag, ...)
+function pass(co, ...)
+    local ok, tag = ...
     if tag == sentinel then
         busy[co] = true
         return go_on(co, raw_yield(sentinel))
     end
-    return ok, tag, ...
+    if not ok and tag == "cannot resume running coroutine" and raw_status(co) == "normal" then
+        return false, "cannot resume normal coroutine"
+    end
+    return ...
 end
 
 -- As `coroutine.status` says of one that may not be resumed.

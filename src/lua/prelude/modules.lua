@@ -172,6 +172,9 @@ for _, part in pairs {
     end)
 end
 
+-- OpenResty loads it before any script, a copy of the operator's own too.
+package.loaded["resty.core"] = require("resty.core")
+
 provide("ngx.base64", function()
     return {
         _VERSION = base.version,

@@ -15,7 +15,10 @@ function iterator.__call(self)
     local captures, from, to = exec(self._subj, self._regex, self._opts, pos)
     if not captures then
         self._pos = nil
-        return nil, from
+        if from then
+            return nil, from
+        end
+        return nil
     end
     if to == from then
         to = to + 1

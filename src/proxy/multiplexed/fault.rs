@@ -1,6 +1,7 @@
 //! What goes wrong with HTTP/2, in nginx's words where it has some, and whether the request may be
 //! sent once more.
 
+use crate::log::Level;
 use crate::proxy::exchange::Failed;
 use crate::sys::errno::Errno;
 use crate::upstream::retry::Fault;
@@ -50,5 +51,6 @@ pub(super) fn lost(error: &Error, sent: bool) -> Failed {
         sent,
         stale: false,
         reason: format!("{} while reading response header from upstream", words(error)),
+        level: Level::Error,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::link::{Held, Link};
 use crate::clock;
-use crate::proxy::exchange::{Failed, Secured, Timeouts, Transport, Unreachable};
+use crate::proxy::exchange::{Failed, Secured, Timeouts, Transport};
 use crate::upstream::{Group, Keepalive, Peer, PeerAddr};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
@@ -173,7 +173,7 @@ impl Drop for Announced {
 async fn connect(wanted: &Wanted<'_>) -> Result<Rc<Link>, Failed> {
     let Wanted { peer, secured, timeouts, .. } = *wanted;
     let transport = Transport::connect(peer, timeouts, secured).await;
-    let transport = transport.map_err(Unreachable::failed)?;
+    let transport = transport.map_err(|it| it.failed(peer))?;
     Link::open(transport).await.map_err(|error| super::fault::lost(&error, false))
 }
 

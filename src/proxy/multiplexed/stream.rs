@@ -7,6 +7,7 @@ use crate::clock::{self, Tick};
 use crate::downstream::Alarm;
 use crate::http::h1::response_head::{HeadError, ReceivedHead};
 use crate::http::headers::Headers;
+use crate::log::Level;
 use crate::proxy::exchange::{Broken, Failed, Rest, Timeouts};
 use crate::upstream::retry::Fault;
 use ::h2::RecvStream;
@@ -153,6 +154,7 @@ impl Stream {
             sent: true,
             stale: false,
             reason: format!("{TIMED_OUT} {doing}"),
+            level: Level::Error,
         })
     }
 
@@ -181,6 +183,7 @@ impl Stream {
             sent: true,
             stale: false,
             reason: format!("{error} while reading response header from upstream"),
+            level: Level::Error,
         }
     }
 

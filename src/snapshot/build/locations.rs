@@ -39,7 +39,9 @@ impl Build<'_> {
             let id = self.location(location, outer, server);
             let proxies = location.proxy_pass.is_some();
             match &location.matches {
-                LocationMatch::Exact(uri) => router.add_exact(uri.as_bytes(), id),
+                LocationMatch::Exact(uri) => {
+                    router.add_exact(uri.as_bytes(), id, proxies && uri.ends_with('/'));
+                }
                 LocationMatch::Prefix(uri) => {
                     router.add_prefix(uri.as_bytes(), id, false, proxies && uri.ends_with('/'));
                 }

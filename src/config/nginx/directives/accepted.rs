@@ -10,7 +10,6 @@ const CLOCK: &str = "the time is read once per turn of the event loop";
 const EPOLL: &str = "epoll is always used";
 const REUSEPORT: &str = "every worker accepts on a socket of its own (SO_REUSEPORT)";
 const JIT: &str = "PCRE2's compiler is always on where the system has it";
-const THREADS: &str = "there are no pools of threads to configure";
 const FILES: &str = "bodies are proxied, not sent from files";
 const NODELAY: &str = "TCP_NODELAY is always on, and small answers leave in one write";
 const TABLES: &str = "tables grow as they need";
@@ -30,7 +29,6 @@ pub(super) const TABLE: &[Directive] = &[
     accepted("timer_resolution", CLOCK),
     accepted("lock_file", REUSEPORT),
     accepted("pcre_jit", JIT),
-    accepted("thread_pool", THREADS),
     accepted("debug_points", "a debugger can be attached at any time"),
     accepted("use", EPOLL),
     accepted("accept_mutex", REUSEPORT),
@@ -91,7 +89,6 @@ pub(super) const TABLE: &[Directive] = &[
     accepted("lua_malloc_trim", "memory is given back without it"),
     accepted("lua_sa_restart", ALWAYS),
     accepted("lua_thread_cache_max_entries", TABLES),
-    accepted("lua_worker_thread_vm_pool_size", "ngx.run_worker_thread is not part of this version"),
     accepted("lua_socket_send_lowat", COSOCKET),
     off_only("gzip", "let the upstream compress"),
     off_only("gzip_static", ""),

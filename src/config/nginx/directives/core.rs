@@ -1,6 +1,6 @@
 //! The main level and `events`.
 
-use crate::config::model::{Http, WorkerProcesses};
+use crate::config::model::{Http, ThreadPool, WorkerProcesses};
 use crate::config::nginx::directive::{
     ANYWHERE, Apply, Arity, Directive, EVENTS, MAIN, ONE, Scope, custom, flag, millis,
 };
@@ -48,6 +48,13 @@ pub(super) const TABLE: &[Directive] = &[
         MAIN,
         |s| Some(&mut s.main()?.worker_shutdown_timeout_ms),
         "How long a drain may take before connections are closed.",
+    ),
+    custom(
+        "thread_pool",
+        MAIN,
+        Arity::Between(2, 3),
+        thread_pool,
+        "`NAME threads=N [max_queue=N]`: threads of each worker for `ngx.run_worker_thread`.",
     ),
     custom("env", MAIN, ONE, env, "Keeps an environment variable for Lua, or sets it."),
     Directive::new(
@@ -103,6 +110,36 @@ fn worker_processes(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
         }
     };
     lower.once(node, scope.main().map(|it| &mut it.worker_processes), Some(value));
+}
+
+/// Tasks that may wait in a pool, as in nginx.
+const MAX_QUEUE: usize = 65536;
+
+fn thread_pool(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let mut pool = ThreadPool { name: node.arg(0).to_owned(), threads: 0, max_queue: MAX_QUEUE };
+    for arg in &node.args[1..] {
+        let number = |it: &str| units::number(it).and_then(|it| usize::try_from(it).ok());
+        match arg.text.split_once('=').map(|(key, value)| (key, number(value))) {
+            Some(("threads", Some(threads))) if threads > 0 => pool.threads = threads,
+            Some(("max_queue", Some(max_queue))) => pool.max_queue = max_queue,
+            Some(("threads", _)) => {
+                return lower.fault(node, format!("invalid threads value \"{}\"", arg.text));
+            }
+            Some(("max_queue", None)) => {
+                return lower.fault(node, format!("invalid max_queue value \"{}\"", arg.text));
+            }
+            _ => return lower.fault(node, format!("invalid parameter \"{}\"", arg.text)),
+        }
+    }
+    if pool.threads == 0 {
+        let text = format!("\"thread_pool\" must have \"threads\" parameter (\"{}\")", pool.name);
+        return lower.fault(node, text);
+    }
+    let Some(main) = scope.main() else { return };
+    if main.thread_pools.iter().any(|it| it.name == pool.name) {
+        return lower.fault(node, format!("duplicate thread pool \"{}\"", pool.name));
+    }
+    main.thread_pools.push(pool);
 }
 
 fn env(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {

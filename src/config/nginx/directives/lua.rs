@@ -157,6 +157,13 @@ pub(super) const TABLE: &[Directive] = &[
         "Timers that may run; default 256.",
     ),
     Directive::new(
+        "lua_worker_thread_vm_pool_size",
+        HTTP,
+        ONE,
+        Apply::Count(|s| Some(&mut s.http()?.lua.worker_thread_vm_pool_size)),
+        "VMs that a worker has for `ngx.run_worker_thread`; default 100.",
+    ),
+    Directive::new(
         "lua_regex_cache_max_entries",
         HTTP,
         ONE,

@@ -16,6 +16,7 @@ use crate::cosocket::Target;
 use crate::cosocket::pool::Begin;
 use crate::cosocket::pool::Pool;
 use crate::cosocket::stream::strip_unix;
+use crate::log::Level;
 use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
@@ -24,7 +25,7 @@ use crate::lua::ffi::value::Kind;
 use crate::lua::ffi::value::Owned;
 use crate::lua::ffi::value::Value;
 use crate::resolver::Resolver;
-use crate::sys::errno::Errno;
+use crate::sys::errno::{Errno, fails_at_once, is_grave};
 use smallvec::smallvec;
 use std::ffi::c_int;
 use std::rc::Rc;
@@ -49,6 +50,7 @@ pub(super) fn bind(call: &Call<'_>) -> ApiResult {
     let text = String::from_utf8_lossy(call.bytes(2)?);
     let Ok(address) = text.parse() else { return refuse(call, "bad address") };
     socket.local.set(Some(address));
+    call.vm().trace(format_args!("lua tcp socket bind ip: {address}"));
     call.reply(true)
 }
 
@@ -142,9 +144,28 @@ fn find_pool(call: &Call<'_>, key: &[u8], options: &Options, usual: usize) -> Op
     let pools = &call.vm().api().sockets.pools;
     let wanted = options.pool_size.or(options.backlog.map(|_| usual));
     match wanted {
-        Some(size) => Some(pools.open(key, size, options.backlog)),
+        Some(size) => Some(open_pool(call, key, size, options.backlog)),
         None => pools.find(key),
     }
+}
+
+/// The pool of that name, made now if there is none.
+pub(super) fn open_pool(
+    call: &Call<'_>,
+    key: &[u8],
+    size: usize,
+    backlog: Option<usize>,
+) -> Rc<Pool> {
+    let pools = &call.vm().api().sockets.pools;
+    if let Some(pool) = pools.find(key) {
+        return pool;
+    }
+    let vm = call.vm();
+    let waiting = backlog.map_or(-1, |it| it as i64);
+    vm.trace(format_args!("lua tcp socket connection pool size: {size}, backlog: {waiting}"));
+    let shown = String::from_utf8_lossy(key);
+    vm.trace(format_args!("lua tcp socket keepalive create connection pool for key \"{shown}\""));
+    pools.open(key, size, backlog)
 }
 
 /// A connection on its way.
@@ -212,11 +233,13 @@ impl Attempt {
         match tokio::time::timeout(self.patience, connect).await {
             Ok(Ok(stream)) => self.connected(stream, lease, 0),
             Ok(Err(error)) => {
-                match &target {
-                    Target::Unix(_) => self
-                        .teller
-                        .say(format_args!("connect() to {target} failed {}", Errno(&error))),
-                    _ => self.teller.say(format_args!("connect() failed {}", Errno(&error))),
+                let level = if is_grave(&error) { Level::Crit } else { Level::Error };
+                let reason = Errno(&error);
+                if matches!(target, Target::Unix(_)) || fails_at_once(&error) {
+                    let text = format_args!("connect() to {target} failed {reason}");
+                    self.teller.say_at(level, text);
+                } else {
+                    self.teller.say(format_args!("connect() failed {reason}"));
                 }
                 return Err(error.into());
             }
@@ -256,6 +279,9 @@ fn begin(call: &Call<'_>, attempt: Attempt, pool: Option<Rc<Pool>>) -> ApiResult
     super::close_with_request(call, weak);
     match begin {
         Some(Begin::Reused(stream, reused, lease)) => {
+            let shown = Rc::as_ptr(&attempt.socket);
+            let text = "lua tcp socket get keepalive peer: using connection";
+            call.vm().trace(format_args!("{text} {shown:p}"));
             attempt.connected(stream, Some(lease), reused);
             return call.reply(1);
         }
@@ -263,6 +289,15 @@ fn begin(call: &Call<'_>, attempt: Attempt, pool: Option<Rc<Pool>>) -> ApiResult
         _ => {}
     }
     call.check_yieldable()?;
+    let patience_ms = attempt.patience.as_millis();
+    if matches!(begin, Some(Begin::Wait(_))) {
+        let key = attempt.socket.key.borrow();
+        let shown = String::from_utf8_lossy(&key);
+        let text = "lua tcp socket queue connect operation for connection pool";
+        call.vm().trace(format_args!("{text} \"{shown}\""));
+    } else {
+        call.vm().trace(format_args!("lua tcp socket connect timeout: {patience_ms}"));
+    }
     call.suspend(async move {
         let busy = attempt.socket.begin(Side::Connect);
         let result = attempt.establish(begin).await;

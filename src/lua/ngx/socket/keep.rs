@@ -115,6 +115,9 @@ pub(super) fn setkeepalive(call: &Call<'_>) -> ApiResult {
         return refuse(call, "unread data in buffer");
     }
     if call.vm().timers().is_exiting() {
+        let shown = std::rc::Rc::as_ptr(&socket);
+        let text = "lua tcp socket set keepalive while process exiting, closing connection";
+        call.vm().trace(format_args!("{text} {shown:p}"));
         socket.close();
         return call.reply(1);
     }
@@ -130,13 +133,14 @@ pub(super) fn setkeepalive(call: &Call<'_>) -> ApiResult {
                 let text = format!("bad \"pool_size\" option value: {size}");
                 ApiError::argument(count as c_int, text)
             };
-            pools.open(&key, fits.ok_or_else(bad)?, None)
+            super::connect::open_pool(call, &key, fits.ok_or_else(bad)?, None)
         }
     };
     let keep = call.opt_integer(2)?.map(|it| u64::try_from(it).unwrap_or(0));
     let Some(link) = socket.link.take() else { return refuse(call, "closed") };
     socket.close();
     let keep_ms = keep.unwrap_or(settings.keepalive_timeout_ms);
+    call.vm().trace(format_args!("lua tcp socket keepalive timeout: {keep_ms} ms"));
     match pools.put(&pool, link.stream, link.reused, link.lease, keep_ms) {
         Ok(()) => call.reply(1),
         Err(true) => refuse(call, "connection in dubious state"),

@@ -153,8 +153,12 @@ impl Teller {
     }
 
     fn say(&self, text: Arguments<'_>) {
+        self.say_at(Level::Error, text);
+    }
+
+    fn say_at(&self, level: Level, text: Arguments<'_>) {
         if let Some(request) = &self.0 {
-            request.log(Level::Error, text);
+            request.log(level, text);
         }
     }
 }

@@ -87,6 +87,8 @@ fn readable(call: &Call<'_>) -> Result<Result<Rc<Tcp>, &'static str>, ApiError> 
 fn read(call: &Call<'_>, socket: Rc<Tcp>, mut reader: Reader) -> ApiResult {
     let settings = socket.settings.borrow().clone();
     let size = settings.buffer_size;
+    let patience_ms = socket.timeouts.get().read.unwrap_or(settings.read_timeout_ms);
+    call.vm().trace(format_args!("lua tcp socket read timeout: {patience_ms}"));
     let waker = call.vm().waker();
     let waker = waker.as_ref().unwrap_or(Waker::noop());
     let polled = socket.poll_receive(&mut Context::from_waker(waker), &mut reader, size);
@@ -97,7 +99,6 @@ fn read(call: &Call<'_>, socket: Rc<Tcp>, mut reader: Reader) -> ApiResult {
         };
     }
     call.check_yieldable()?;
-    let patience_ms = socket.timeouts.get().read.unwrap_or(settings.read_timeout_ms);
     let patience = Duration::from_millis(patience_ms);
     let teller = Teller::new(call, &settings);
     call.suspend(async move {
@@ -171,7 +172,12 @@ pub(super) fn receiveany(call: &Call<'_>) -> ApiResult {
     };
     let most = call.stack().number(2).and_then(|it| usize::try_from(it as i64).ok());
     match most {
-        Some(most) if most > 0 => read(call, socket, Reader::any(most)),
+        Some(most) if most > 0 => {
+            let text = "lua tcp socket calling receiveany() method to read at most";
+            call.vm().trace(format_args!("{text} {most} bytes"));
+            call.vm().trace(format_args!("lua tcp socket read any"));
+            read(call, socket, Reader::any(most))
+        }
         _ => Err(ApiError::argument(2, "bad max argument")),
     }
 }

@@ -101,6 +101,8 @@ pub(super) fn send(call: &Call<'_>) -> ApiResult {
         return refuse(call, text);
     }
     let bytes = payload(call)?;
+    let patience_ms = socket.timeouts.get().send.unwrap_or(settings.send_timeout_ms);
+    call.vm().trace(format_args!("lua tcp socket send timeout: {patience_ms}"));
     let waker = call.vm().waker();
     let waker = waker.as_ref().unwrap_or(Waker::noop());
     let mut sent = 0;
@@ -111,7 +113,6 @@ pub(super) fn send(call: &Call<'_>) -> ApiResult {
     call.check_yieldable()?;
     let length = bytes.len();
     let rest = bytes[sent..].to_vec();
-    let patience_ms = socket.timeouts.get().send.unwrap_or(settings.send_timeout_ms);
     let patience = Duration::from_millis(patience_ms);
     let teller = Teller::new(call, &settings);
     call.suspend(async move {

@@ -53,6 +53,12 @@ pub(super) fn handshake(call: &Call<'_>) -> ApiResult {
         request.log(Level::Debug, format_args!("lua ssl server name: \"{name}\""));
     }
     let session = call.vm().api().sockets.sessions.borrow().get(&number).map(Rc::clone);
+    if session.is_some() {
+        call.vm().trace(format_args!("lua ssl set session: {number:016X}"));
+    }
+    if let Some(name) = &name {
+        call.vm().trace(format_args!("lua ssl server name: \"{name}\""));
+    }
     let wish = Wish { session, name, verify: call.boolean(4), ocsp: call.boolean(5) };
     let settings = socket.settings.borrow().clone();
     let teller = Teller::new(call, &settings);
@@ -100,6 +106,7 @@ fn keep_session(vm: &Vm, socket: &Tcp) -> u64 {
     let number = kept.last_session.get() + 1;
     kept.last_session.set(number);
     kept.sessions.borrow_mut().insert(number, Rc::new(session));
+    vm.trace(format_args!("lua ssl save session: {number:016X}"));
     number
 }
 
@@ -107,6 +114,8 @@ fn keep_session(vm: &Vm, socket: &Tcp) -> u64 {
 pub(super) fn free_session(call: &Call<'_>) -> ApiResult {
     let number = call.stack().number(1).unwrap_or(0.0) as u64;
     let gone = call.vm().api().sockets.sessions.borrow_mut().remove(&number);
-    drop(gone);
+    if gone.is_some() {
+        call.vm().trace(format_args!("lua ssl free session: {number:016X}"));
+    }
     Ok(Reply::Values(0))
 }

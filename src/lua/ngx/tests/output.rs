@@ -181,15 +181,3 @@ fn phases_without_an_answer_refuse() {
     assert_eq!(end.outcome, Some(Outcome::Exit(500)));
     assert_eq!(world.eval("return ngx.ctx.after"), "true");
 }
-
-#[test]
-fn what_is_not_there_yet_says_so() {
-    for name in ["ngx.on_abort", "ngx.req.socket"] {
-        let got = plain().eval(&format!("{name}('/')"));
-        let want = format!(
-            "ERROR content_by_lua(nginx.conf:1):1: {name} is not supported by this version of \
-             Moongate"
-        );
-        assert_eq!(got, want);
-    }
-}

@@ -1,0 +1,284 @@
+//! OpenResty's own test suites against Moongate, in sandboxes (README.md beside this file).
+//!
+//!     cargo test --test conformance -- [--nginx] [--binary PROGRAM] [SUITE[/FILE] [BLOCK]]
+//!
+//! It fails when a block that real nginx passes does not pass and is not in `expected.toml`, or is
+//! there and passes.
+
+mod lists;
+mod sandbox;
+
+use lists::{Block, Reference, SUITES};
+use sandbox::{Job, Server, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs};
+
+/// Real nginx and the modules whose suites run.
+const NGINX: &str = "/usr/sbin/nginx";
+const MODULES: [&str; 6] = ["ndk", "lua", "echo", "headers_more_filter", "set_misc", "memc"];
+
+/// Blocks that get a second try at most.
+const MOST_RETRIED: usize = 100;
+
+#[derive(Default)]
+struct Arguments {
+    nginx: bool,
+    binary: Option<PathBuf>,
+    suite: Option<String>,
+    file: Option<String>,
+    block: Option<String>,
+}
+
+impl Arguments {
+    fn read() -> Self {
+        let mut it = Self::default();
+        let mut words = env::args().skip(1);
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--nginx" => it.nginx = true,
+                "--binary" => it.binary = words.next().map(PathBuf::from),
+                // What cargo passes on to every test binary.
+                "--quiet" | "--nocapture" => {}
+                _ if it.suite.is_none() => {
+                    let (suite, file) = word.split_once('/').unwrap_or((&word, ""));
+                    it.suite = Some(suite.to_owned());
+                    it.file = Some(file.to_owned()).filter(|it| !it.is_empty());
+                }
+                _ => it.block = Some(word),
+            }
+        }
+        it
+    }
+
+    fn server(&self) -> Server {
+        if self.nginx {
+            let folder = "/usr/lib/nginx/modules";
+            let line = |it: &&str| match *it {
+                "ndk" => format!("load_module {folder}/ndk_http_module.so; "),
+                name => format!("load_module {folder}/ngx_http_{name}_module.so; "),
+            };
+            let main = MODULES.iter().map(line).collect();
+            return Server { binary: NGINX.into(), main, http: String::new() };
+        }
+        let ours = || PathBuf::from(env!("CARGO_BIN_EXE_moongate"));
+        let binary = self.binary.clone().unwrap_or_else(ours);
+        Server { binary, main: String::new(), http: "server_identity nginx;".to_owned() }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.suite.is_none()
+    }
+
+    fn jobs(&self) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        for (suite, _) in SUITES {
+            if self.suite.as_ref().is_some_and(|it| it != suite) {
+                continue;
+            }
+            let wanted = |file: &String| self.file.as_ref().is_none_or(|it| file.contains(it));
+            let block = self.block.as_ref().map(|it| match it.parse::<u32>() {
+                Ok(number) => format!("TEST {number}"),
+                Err(_) => it.clone(),
+            });
+            let job = |file| Job { suite: suite.to_owned(), file, block: block.clone() };
+            jobs.extend(files(suite).into_iter().filter(wanted).map(job));
+        }
+        jobs
+    }
+}
+
+/// The `.t` files of a suite, below its `t/`.
+fn files(suite: &str) -> Vec<String> {
+    let home = sandbox::folder(suite).join("t");
+    let mut files = Vec::new();
+    let mut folders = vec![home.clone()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else {
+            panic!("{} is not there: sh tests/setup.sh conformance", folder.display())
+        };
+        for path in entries.map(|it| it.expect("a folder can be read").path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "t") {
+                let name = path.strip_prefix(&home).expect("it is below");
+                files.push(name.to_str().expect("names are ASCII").to_owned());
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::read();
+    let server = arguments.server();
+    let verdicts = by_block(sandbox::run(&server, arguments.jobs()));
+    if arguments.nginx {
+        return keep_reference(&arguments, &verdicts);
+    }
+    if arguments.block.is_some() || arguments.file.is_some() {
+        verdicts.values().for_each(show);
+    }
+    judge(&arguments, &server, verdicts)
+}
+
+/// One verdict a block: the worst, where a file has a name twice.
+fn by_block(verdicts: Vec<Verdict>) -> BTreeMap<Block, Verdict> {
+    let mut all: BTreeMap<Block, Verdict> = BTreeMap::new();
+    for verdict in verdicts {
+        let known = all.get(&verdict.block);
+        if known.is_none_or(|it| it.word == "pass") {
+            all.insert(verdict.block.clone(), verdict);
+        }
+    }
+    all
+}
+
+fn show(verdict: &Verdict) {
+    println!("{} {}", verdict.block, verdict.word);
+    verdict.because.iter().for_each(|it| println!("    {}", it.trim_end().replace('\n', "\n    ")));
+}
+
+/// Writes what real nginx passes; tiers stay as they are, and a new block is in A.
+fn keep_reference(arguments: &Arguments, verdicts: &BTreeMap<Block, Verdict>) -> ExitCode {
+    if arguments.file.is_some() {
+        verdicts.values().for_each(show);
+        return ExitCode::SUCCESS;
+    }
+    for (suite, _) in SUITES {
+        let before = lists::reference(suite);
+        let passed = verdicts.values().filter(|it| it.block.suite == suite && it.word == "pass");
+        let now: Reference = passed
+            .map(|it| (it.block.clone(), before.get(&it.block).copied().unwrap_or('A')))
+            .collect();
+        println!("{suite}: nginx passes {}", now.len());
+        if !now.is_empty() {
+            write_reference(suite, &now);
+        }
+    }
+    write_failing(verdicts.values().filter(|it| it.word != "pass"));
+    ExitCode::SUCCESS
+}
+
+/// Holds the verdicts against the lists; what failed unexpectedly gets a second try.
+fn judge(
+    arguments: &Arguments,
+    server: &Server,
+    mut verdicts: BTreeMap<Block, Verdict>,
+) -> ExitCode {
+    let reference: Reference = SUITES.iter().flat_map(|(it, _)| lists::reference(it)).collect();
+    let groups = lists::expected();
+    let listed: BTreeSet<&Block> = groups.iter().flat_map(|it| &it.blocks).collect();
+    let by_chance: BTreeSet<&Block> =
+        groups.iter().filter(|it| it.sometimes).flat_map(|it| &it.blocks).collect();
+    let has_run = |block: &&Block| arguments.is_whole() || verdicts.contains_key(*block);
+    let judged: Vec<Block> = reference.keys().filter(has_run).cloned().collect();
+    let failed = |verdicts: &BTreeMap<Block, Verdict>, it: &Block| {
+        verdicts.get(it).is_none_or(|it| it.word != "pass")
+    };
+    let again: Vec<Block> =
+        judged.iter().filter(|it| !listed.contains(it) && failed(&verdicts, it)).cloned().collect();
+    write_failing(judged.iter().filter_map(|it| verdicts.get(it)).filter(|it| it.word != "pass"));
+    // When so many fail it is no accident.
+    let tried = if again.len() > MOST_RETRIED { &[] } else { &again[..] };
+    let retried = by_block(sandbox::run(server, tried.iter().map(second_try).collect()));
+    for (block, verdict) in retried {
+        if verdict.word == "pass" {
+            println!("flake: {block}: {:?}", verdicts.get(&block).map(|it| &it.because));
+        }
+        verdicts.insert(block, verdict);
+    }
+    write_failing(judged.iter().filter_map(|it| verdicts.get(it)).filter(|it| it.word != "pass"));
+    let broken = again.iter().filter(|it| failed(&verdicts, it)).collect::<Vec<_>>();
+    let healed = judged
+        .iter()
+        .filter(|it| listed.contains(it) && !by_chance.contains(it) && !failed(&verdicts, it))
+        .collect::<Vec<_>>();
+    for block in &broken {
+        println!("failed, and is not in expected.toml: {block}");
+    }
+    for block in &healed {
+        println!("passed, and is in expected.toml: {block}");
+    }
+    for block in listed.iter().filter(|it| !reference.contains_key(**it)) {
+        println!("is in expected.toml, and real nginx does not pass it: {block}");
+    }
+    print_score(&reference, &judged, |it| !failed(&verdicts, it));
+    let passed = judged.iter().filter(|it| !failed(&verdicts, it)).count();
+    println!("test result: {passed} passed; {} failed;", broken.len() + healed.len());
+    if broken.is_empty() && healed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Writes `reference/SUITE.txt`.
+fn write_reference(suite: &str, blocks: &Reference) {
+    let mut lines: BTreeMap<&str, BTreeMap<char, Vec<&str>>> = BTreeMap::new();
+    for (block, tier) in blocks {
+        let file = lines.entry(&block.file).or_default();
+        file.entry(*tier).or_default().push(&block.name);
+    }
+    let mut text = String::from("# What real nginx passes; `--nginx` writes this file anew.\n");
+    for (file, tiers) in lines {
+        text.push_str(file);
+        for (tier, names) in tiers {
+            text.push_str(&format!(" {tier}:{}", gather(&names)));
+        }
+        text.push('\n');
+    }
+    fs::write(lists::reference_path(suite), text).expect("the reference is writable");
+}
+
+/// `1-3,7a` of the names, numbers first.
+fn gather(names: &[&str]) -> String {
+    let mut numbers: Vec<u32> = names.iter().filter_map(|it| it.parse().ok()).collect();
+    numbers.sort_unstable();
+    let runs = numbers.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
+        [one] => one.to_string(),
+        [first, .., last] => format!("{first}-{last}"),
+        [] => unreachable!("a chunk is not empty"),
+    });
+    let others = names.iter().filter(|it| it.parse::<u32>().is_err());
+    runs.chain(others.map(|it| (*it).to_owned())).collect::<Vec<_>>().join(",")
+}
+
+fn second_try(block: &Block) -> Job {
+    let number = block.name.starts_with(|it: char| it.is_ascii_digit());
+    let name = if number { format!("TEST {}", block.name) } else { block.name.clone() };
+    Job { suite: block.suite.clone(), file: block.file.clone(), block: Some(name) }
+}
+
+fn print_score(reference: &Reference, judged: &[Block], passed: impl Fn(&Block) -> bool) {
+    let mut counts: BTreeMap<(&str, char), (usize, usize)> = BTreeMap::new();
+    for block in judged {
+        let count = counts.entry((&block.suite, reference[block])).or_default();
+        count.0 += usize::from(passed(block));
+        count.1 += 1;
+    }
+    for ((suite, tier), (passed, all)) in counts {
+        let share = 100.0 * passed as f64 / all as f64;
+        println!("{suite} {tier}: {passed} of {all} ({share:.1} %)");
+    }
+}
+
+/// `target/conformance.txt`: what did not pass, the most frequent cause first.
+fn write_failing<'a>(verdicts: impl Iterator<Item = &'a Verdict>) {
+    let mut causes: BTreeMap<String, Vec<&Verdict>> = BTreeMap::new();
+    for verdict in verdicts {
+        let first = verdict.because.first().map_or("", String::as_str);
+        let cause = first.rsplit("servroot/conf/").next().unwrap_or_default();
+        let cause: String = cause.chars().filter(|it| !it.is_ascii_digit()).take(90).collect();
+        causes.entry(format!("{}: {}", verdict.word, cause.trim())).or_default().push(verdict);
+    }
+    let mut causes: Vec<_> = causes.into_iter().collect();
+    causes.sort_by_key(|(_, verdicts)| std::cmp::Reverse(verdicts.len()));
+    let mut text = String::new();
+    for (cause, verdicts) in causes {
+        text.push_str(&format!("## {} x {}\n", verdicts.len(), cause.replace('\n', " ")));
+        for verdict in verdicts {
+            text.push_str(&format!("    {}: {:?}\n", verdict.block, verdict.because));
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/conformance.txt");
+    fs::write(&path, text).expect("target is writable");
+}
