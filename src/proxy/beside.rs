@@ -80,7 +80,8 @@ async fn listen(serving: &mut Serving<'_>, wants: bool, streams: bool) -> Result
 /// Waits until the client goes away; for ever where that does not matter, or cannot be seen because
 /// its body is `unread`.
 pub(super) async fn watch(serving: &mut Serving<'_>, unread: bool) {
-    if unread || serving.request.conf().proxy.ignore_client_abort {
+    let is_hidden = unread && !serving.client.tells_of_leaving();
+    if is_hidden || serving.request.conf().proxy.ignore_client_abort {
         std::future::pending().await
     }
     serving.client.gone().await;

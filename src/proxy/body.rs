@@ -306,7 +306,7 @@ fn note_too_large(request: &Request) {
 /// What a body that does not come to its end makes of the request.
 ///
 /// # Errors
-/// The client is gone: nginx calls that a bad request, which only the log sees.
+/// The client is gone: of HTTP/1 nginx calls that a bad request, which only the log sees.
 fn refused(request: &Request, error: Error) -> Result<Read> {
     match error {
         Error::BodyTimedOut => Ok(Read::Refused(408)),
@@ -316,7 +316,9 @@ fn refused(request: &Request, error: Error) -> Result<Read> {
         }
         _ => {
             request.log(Level::Info, format_args!("client prematurely closed connection"));
-            request.response.borrow_mut().status = 400;
+            // Within HTTP/2 a reset is how a client leaves, and no mistake of it.
+            let is_reset = request.version == Version::Http2;
+            request.response.borrow_mut().status = if is_reset { 499 } else { 400 };
             Err(error)
         }
     }

@@ -244,6 +244,12 @@ impl<'a> Client<'a> {
         self.reader.discard(&mut self.side, request).await
     }
 
+    /// Whether the client's going away is seen behind a body that nobody reads: HTTP/2 has a frame
+    /// for it.
+    pub fn tells_of_leaving(&self) -> bool {
+        matches!(self.side, Side::Pingora(_))
+    }
+
     /// Waits until the client has gone away; for ever if it stays.
     pub async fn gone(&mut self) {
         poll_fn(|cx| self.poll_gone(cx)).await;

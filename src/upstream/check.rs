@@ -1,11 +1,14 @@
 //! An active check as configured, and what it knows of one peer: thresholds and the last result.
 
 use super::expect::Expect;
+
 use crate::config::diagnostic::{At, Diagnostics};
 use crate::config::model;
 use crate::config::model::HealthKind;
+use crate::tls;
 use serde::Serialize;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, OnceLock};
 
 /// A `health_check` with what its probes need compiled.
 #[derive(Debug)]
@@ -14,6 +17,19 @@ pub(super) struct Check {
     pub(super) key: u64,
     pub(super) settings: model::HealthCheck,
     pub(super) expect: Expect,
+    /// TLS, if it is spoken: known once the locations are.
+    pub(super) tls: OnceLock<CheckTls>,
+}
+
+/// How a check speaks TLS.
+#[derive(Clone, Debug)]
+pub struct CheckTls {
+    /// Certificates, versions, sessions.
+    pub client: Arc<tls::Client>,
+    /// `proxy_ssl_name`, by default the upstream's.
+    pub name: Box<str>,
+    /// The name is sent.
+    pub sends_name: bool,
 }
 
 impl Check {
@@ -29,7 +45,13 @@ impl Check {
             }),
             HealthKind::Tcp | HealthKind::Grpc { .. } => Expect::default(),
         };
-        Self { key: hasher.finish(), settings: settings.clone(), expect }
+        Self { key: hasher.finish(), settings: settings.clone(), expect, tls: OnceLock::new() }
+    }
+
+    /// What tells its probes apart from those of another configuration: by TLS a reload may bring
+    /// other certificates under the same names.
+    pub(super) fn job_key(&self) -> u64 {
+        self.tls.get().map_or(self.key, |it| self.key ^ it.client.number.rotate_left(32))
     }
 
     /// How many probes in a row change the verdict.

@@ -1,6 +1,6 @@
 //! A group of peers under one name, as a snapshot sees it.
 
-use super::check::{Check, CheckState, CheckStatus};
+use super::check::{Check, CheckState, CheckStatus, CheckTls};
 use super::peer::{Peer, PeerAddr, PeerState};
 use super::ring::Ring;
 use crate::config::model;
@@ -178,6 +178,22 @@ impl Group {
     /// Whether a request may go to any of its peers at `now_ms` (monotonic).
     pub fn has_peer(&self, now_ms: u64) -> bool {
         self.peers.load().iter().any(|it| it.is_available(now_ms))
+    }
+
+    /// Lets the checks of gRPC, or those of HTTP, speak TLS, those of another port apart. The first
+    /// call counts.
+    pub fn secure_checks(&self, grpc: bool, tls: &CheckTls) {
+        for check in self.checks.iter().filter(|it| it.settings.port.is_none()) {
+            let fits = match check.settings.kind {
+                model::HealthKind::Tcp => false,
+                model::HealthKind::Http { .. } => !grpc,
+                model::HealthKind::Grpc { .. } => grpc,
+            };
+            if fits {
+                // Another location may have said so before.
+                let _ = check.tls.set(tls.clone());
+            }
+        }
     }
 
     /// Gives the peers the states of this group's checks, and takes those of other checks away.

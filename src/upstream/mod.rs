@@ -16,6 +16,7 @@ mod scrape;
 pub mod status;
 
 pub use balance::{NoPeer, Picker, Tried};
+pub use check::CheckTls;
 pub use group::{Algorithm, Group, Keepalive, PeerSet};
 pub use peer::{ActiveGuard, Outcome, Peer, PeerAddr, PeerState, Standing};
 pub use registry::{Addresses, Groups, Implicit, Registry};

@@ -2,10 +2,12 @@
 
 use crate::harness::client::{get, request};
 use crate::harness::frames::{self, DATA, HEADERS, STATUS_200, field, frame};
+use crate::harness::h2_origin::H2Origin;
 use crate::harness::ports;
 use crate::harness::raw_origin::RawOrigin;
 use crate::harness::server::{Kind, Server, Setup};
-use crate::harness::{PATIENCE, settles};
+use crate::harness::tls::Identity;
+use crate::harness::{PATIENCE, eventually, settles};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -261,4 +263,46 @@ fn a_canary_whose_calls_fail_by_their_trailers_loses_its_traffic() {
         }
         get(server.port(), "/state").text()
     });
+}
+
+#[test]
+fn probes_ask_over_tls_too_and_carry_metadata() {
+    let authority = Identity::new("our CA");
+    let origin = H2Origin::secure(&authority.signs("origin.test", 5));
+    let _server = Setup::new(Kind::Moongate)
+        .with("ORIGIN", format!("127.0.0.1:{}", origin.port))
+        .start(
+            "http { upstream pool { server $ORIGIN;\n\
+             health_check type=grpc grpc_service=api interval=20ms header \"canary-version: v2\"; }\n\
+             server { listen 127.0.0.1:$PORT; location / { grpc_pass grpcs://pool; } } }",
+        );
+    let probe = eventually("a probe", || origin.seen().into_iter().next());
+    assert_eq!(probe.line, "POST https://pool/grpc.health.v1.Health/Check");
+    assert_eq!(probe.fields["canary-version"], "v2");
+    assert_eq!(probe.body, b"\0\0\0\0\x05\x0a\x03api");
+}
+
+#[test]
+fn a_canary_whose_calls_fail_is_rolled_back_and_one_that_says_not_found_is_not() {
+    let peer = Peer::start(None);
+    let server =
+        Setup::new(Kind::Moongate).with("ORIGIN", format!("127.0.0.1:{}", peer.port)).start(
+            "http { upstream one { server $ORIGIN; } upstream two { server $ORIGIN; }\n\
+             rollout api { stable one version=v1; canary two version=v2; weight 50%;\n\
+             sticky $request_id; limit 5xx_rate > 1%; }\n\
+             server { listen 127.0.0.1:$PORT http2;\n\
+             location / { grpc_pass grpc://$rollout_api; }\n\
+             location /state { content_by_lua_block {\n\
+             ngx.say(require 'moongate.rollout'.state('api')) } } } }",
+        );
+    let state = || get(server.port(), "/state").text().trim().to_owned();
+    // NOT_FOUND is an answer.
+    call(server.port(), "failing", "5 400");
+    assert_eq!(state(), "steady");
+    eventually("it is rolled back", || {
+        call(server.port(), "failing", "14 80");
+        (state() == "rolled_back").then_some(())
+    });
+    let said = call(server.port(), "unary", "hello");
+    assert!(said.contains("head seen-canary-version v1\n"), "{said}");
 }

@@ -29,6 +29,9 @@ def unary(request, context):
     context.set_trailing_metadata((("x-end", "yes"),))
     if request.startswith(b"fail "):
         context.abort(grpc.StatusCode(grpc_code(int(request[5:]))), "as asked: \u00e9")
+    # What only the canary fails at.
+    if request.startswith(b"ill ") and dict(told(context)).get("seen-canary-version") == "v2":
+        context.abort(grpc.StatusCode(grpc_code(int(request[4:]))), "ill")
     if request.startswith(b"sleep "):
         time.sleep(float(request[6:]))
     if request.startswith(b"large "):
@@ -196,6 +199,15 @@ def call_many(channel, argument):
     method = channel.unary_unary(name("Unary"))
     calls = [method.future(b"%d" % number, timeout=20) for number in range(int(argument))]
     print("right", sum(it.result() == b"echo %d" % number for number, it in enumerate(calls)))
+
+
+def call_failing(channel, argument):
+    status, count = argument.split()
+    for _ in range(int(count)):
+        try:
+            channel.unary_unary(name("Unary"))(b"ill " + status.encode(), timeout=20)
+        except grpc.RpcError:
+            pass
 
 
 def main():

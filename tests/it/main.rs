@@ -15,6 +15,7 @@ mod framing;
 mod grpc;
 mod health;
 mod http2;
+mod http2_framing;
 mod http2_upstreams;
 mod libraries;
 mod logs;

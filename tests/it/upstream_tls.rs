@@ -3,6 +3,7 @@
 use crate::harness::client::{Client, get};
 use crate::harness::origin::Origin;
 use crate::harness::server::{Kind, Server, Setup};
+use crate::harness::settles;
 use crate::harness::tls::{Identity, TlsOrigin};
 use std::net::TcpListener;
 use std::time::Instant;
@@ -205,13 +206,18 @@ fn settings_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn health_checks_that_would_be_in_the_clear_are_refused() {
+fn health_checks_speak_tls_where_a_location_does() {
     let (authority, origin) = origin();
-    let text = "http { upstream u { server $ORIGIN;\nhealth_check CHECK; }\n\
-         server { listen 127.0.0.1:$PORT; location / { proxy_pass https://u; } } }";
-    let exit = setup(&authority, &origin).run_to_end(&text.replace("CHECK", "interval=60s"));
-    let expected = "moongate.conf:2: health checks speak no TLS, and \"u\" is talked to by it in ";
+    let text = "http { upstream u { server $ORIGIN; health_check interval=20ms mandatory; }\n\
+         server { listen 127.0.0.1:$PORT; location / { proxy_pass https://u;\n\
+         proxy_ssl_verify on; proxy_ssl_trusted_certificate ca.pem; proxy_ssl_name NAME; } } }";
+    let server = setup(&authority, &origin).start(&text.replace("NAME", "origin.test"));
+    settles("it is healthy", 200, || get(server.port(), "/").status());
+    let server = setup(&authority, &origin).start(&text.replace("NAME", "other.test"));
+    server.expect_logged(
+        "is unhealthy: upstream SSL certificate does not match \"other.test\", 1 of 1",
+    );
+    let exit = setup(&authority, &origin).run_to_end(&text.replace("NAME", "$arg_x"));
+    let expected = "health checks have no request, and \"proxy_ssl_name $arg_x\" in ";
     assert!(!exit.status.success() && exit.said.contains(expected), "{}", exit.said);
-    let server = setup(&authority, &origin).start(&text.replace("CHECK", "type=tcp interval=60s"));
-    assert_eq!(get(server.port(), "/").status(), 200);
 }

@@ -105,8 +105,8 @@ impl Build<'_> {
             Arc::make_mut(&mut conf.proxy).grpc = true;
         }
         if let Some(pass) = pass.filter(|it| may_be_tls(it)) {
-            self.refuse_plain_checks(pass);
             let family = if is_grpc { "grpc" } else { "proxy" };
+            self.secure_checks(pass, settings, at, family);
             let conf = Arc::make_mut(&mut conf);
             Arc::make_mut(&mut conf.proxy).tls = self.proxy_tls(settings, at, family).map(Arc::new);
         }

@@ -1,6 +1,7 @@
 //! Model -> snapshot: everything that can fail, done once, all faults at once.
 
 mod access;
+mod checks;
 mod chunks;
 mod conf;
 mod cosocket;

@@ -1,10 +1,9 @@
 //! TLS: contexts of servers and listeners, and those towards upstreams.
 
 use super::Build;
-use super::proxy_pass::split_url;
 use super::servers::Behind;
 use crate::config::diagnostic::At;
-use crate::config::model::{HealthKind, Http, PlacedText, ProxyPass, Settings};
+use crate::config::model::{Http, PlacedText, Settings};
 use crate::snapshot::conf::ProxyTls;
 use crate::snapshot::server_names::ServerNames;
 use crate::snapshot::{Listener, Server};
@@ -61,26 +60,6 @@ impl Build<'_> {
         let name = self.template(name, at);
         let sends_name = settings.proxy_ssl_server_name == Some(true);
         client.map(|client| ProxyTls { client, name, sends_name })
-    }
-
-    /// Health checks speak no TLS: over HTTP they would find all peers of such an upstream down.
-    pub(super) fn refuse_plain_checks(&mut self, pass: &ProxyPass) {
-        let Some(parts) = split_url(&pass.url, pass.grpc).ok().filter(|it| it.is_tls) else {
-            return;
-        };
-        let (model, name) = (self.inputs.model.clone(), parts.upstream_name());
-        let upstreams = model.http.iter().flat_map(|it| &it.upstreams);
-        let mut checks = upstreams
-            .filter(|it| it.name.eq_ignore_ascii_case(&name))
-            .flat_map(|it| &it.health_checks);
-        if let Some(check) = checks.find(|it| it.kind != HealthKind::Tcp && it.port.is_none()) {
-            let message = format!(
-                "health checks speak no TLS, and \"{name}\" is talked to by it in {}; write \
-                 \"type=tcp\"",
-                pass.at
-            );
-            self.diagnostics.fault(&check.at, message);
-        }
     }
 
     /// A listener whose servers are all known.

@@ -15,12 +15,12 @@ const SERVING: u64 = 1;
 /// configured (12, unimplemented, for servers without the health service).
 pub(super) async fn probe(
     stream: Box<dyn Io>,
-    host: &str,
+    (scheme, host): (&str, &str),
     service: &str,
     accepted: Option<u32>,
     headers: &[(String, String)],
 ) -> Result<(), String> {
-    let request = request(host, headers)?;
+    let request = request((scheme, host), headers)?;
     let mut builder = client::Builder::new();
     builder.enable_push(false).max_header_list_size(16 * 1024);
     let (sender, connection) = builder.handshake(stream).await.map_err(|it| text(&it))?;
@@ -44,8 +44,11 @@ fn text(error: &h2::Error) -> String {
     format!("HTTP/2: {error}")
 }
 
-fn request(host: &str, headers: &[(String, String)]) -> Result<Request<()>, String> {
-    let uri = format!("http://{host}{PATH}");
+fn request(
+    (scheme, host): (&str, &str),
+    headers: &[(String, String)],
+) -> Result<Request<()>, String> {
+    let uri = format!("{scheme}://{host}{PATH}");
     let mut request = Request::builder()
         .method(Method::POST)
         .uri(uri)

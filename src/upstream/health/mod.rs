@@ -78,7 +78,7 @@ fn jobs(registry: &Registry, slots: &Arc<Semaphore>) -> HashMap<(u64, u64), Job>
                     check: Arc::clone(check),
                     slots: Arc::clone(slots),
                 };
-                jobs.insert((peer.state.uid, check.key), job);
+                jobs.insert((peer.state.uid, check.job_key()), job);
             }
         }
     }
@@ -120,13 +120,22 @@ impl Job {
         match &self.check.settings.kind {
             HealthKind::Tcp => stream::connect(&address).await.map(drop),
             HealthKind::Http { uri, headers, .. } => {
-                let stream = stream::connect(&address).await?;
+                let stream = self.connect(&address).await?;
                 http::probe(stream, host, uri, headers, &self.check.expect).await
             }
             HealthKind::Grpc { service, status, headers } => {
-                let stream = stream::connect(&address).await?;
-                grpc::probe(stream, host, service, *status, headers).await
+                let stream = self.connect(&address).await?;
+                let scheme = if self.check.tls.get().is_some() { "https" } else { "http" };
+                grpc::probe(stream, (scheme, host), service, *status, headers).await
             }
+        }
+    }
+
+    async fn connect(&self, address: &PeerAddr) -> Result<Box<dyn stream::Io>, String> {
+        let stream = stream::connect(address).await?;
+        match self.check.tls.get() {
+            Some(tls) => stream::secure(stream, &self.peer.address_text, tls).await,
+            None => Ok(stream),
         }
     }
 

@@ -1,7 +1,11 @@
-//! A probe's connection: TCP or a unix socket.
+//! A probe's connection: TCP or a unix socket, and TLS over it.
 
 use crate::sys::errno::Errno;
+use crate::tls::{self, RECORD_BYTES, TlsStream};
+use crate::upstream::check::CheckTls;
 use crate::upstream::peer::PeerAddr;
+use bytes::BytesMut;
+use std::future::poll_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -17,4 +21,23 @@ pub(super) async fn connect(address: &PeerAddr) -> Result<Box<dyn Io>, String> {
         PeerAddr::Unix(path) => UnixStream::connect(path).await.map(|it| Box::new(it) as _),
     };
     connected.map_err(|error| format!("connect() failed {}", Errno(&error)))
+}
+
+/// Shakes hands over `stream` with the peer at `address`.
+///
+/// # Errors
+/// nginx's words: no handshake, or the peer is not who it should be.
+pub(super) async fn secure(
+    stream: Box<dyn Io>,
+    address: &str,
+    tls: &CheckTls,
+) -> Result<Box<dyn Io>, String> {
+    let CheckTls { client, name, sends_name } = tls;
+    let short = |it: openssl::error::ErrorStack| format!("SSL_new() failed: {it}");
+    let whom = tls::Peer { address, name, sends_name: *sends_name };
+    let ssl = client.connect(whom).map_err(short)?;
+    let mut stream = TlsStream::new(ssl, stream, BytesMut::new(), RECORD_BYTES).map_err(short)?;
+    poll_fn(|cx| stream.poll_handshake(cx)).await?;
+    client.check(stream.ssl(), name)?;
+    Ok(Box::new(stream))
 }
