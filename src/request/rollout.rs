@@ -73,6 +73,10 @@ impl Request {
         if let Some(known) = self.known_pick(number) {
             return Some(known);
         }
+        // A log that asks decides nothing any more.
+        if self.headers_sent.get() {
+            return None;
+        }
         if let Some(parent) = self.parent.get() {
             return self.inherit(parent.picked_with(number, key)?);
         }

@@ -316,3 +316,21 @@ fn rules_of_one_rollout_are_not_another_s() {
     assert_eq!(body("a"), ["canary", "stable"]);
     assert_eq!(body("b"), ["stable", "canary"]);
 }
+
+#[test]
+fn a_log_that_asks_decides_nothing() {
+    let (stable, canary) = (Origin::saying("stable"), Origin::saying("canary"));
+    let text = conf("weight 100%;", "")
+        .replace("$uri $canary_version", "$uri [$rollout_api] [$canary_version]")
+        .replace("location /", "location /file { return 200 x; } location /");
+    let server = Setup::new(Kind::Moongate)
+        .with("STABLE", format!("127.0.0.1:{}", stable.port))
+        .with("CANARY", format!("127.0.0.1:{}", canary.port))
+        .start(&text);
+    get(server.port(), "/file");
+    settles("the log", true, || server.read("logs/access.log").starts_with("/file [-] [] - -\n"));
+    let metrics = get(server.named_port("ADMIN"), "/metrics").text();
+    let counted = metrics.lines().filter(|it| it.starts_with("moongate_rollout_decisions_total"));
+    assert!(counted.clone().count() > 0);
+    assert!(counted.into_iter().all(|it| it.ends_with(" 0")), "{metrics}");
+}

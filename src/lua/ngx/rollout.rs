@@ -94,7 +94,7 @@ fn pick(call: &Call<'_>) -> ApiResult {
             }
             (None, None) => return Err("no request, and no key".to_owned()),
         };
-        found.ok_or_else(|| format!("rollout \"{}\" asks for itself", rollout.name))
+        found.ok_or_else(|| format!("rollout \"{}\" decides nothing here", rollout.name))
     })?;
     answer(call, picked)
 }
