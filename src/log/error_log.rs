@@ -1,5 +1,6 @@
 //! Error logs: `2026/11/23 12:00:00 [error] 123#125: *7 message, client: 127.0.0.1, …`.
 
+use super::capture;
 use super::level::Level;
 use super::line::Line;
 use super::ring;
@@ -118,6 +119,7 @@ impl ErrorLog {
         let whole = line.finish();
         let text = &whole[..whole.len() - 1];
         ring::note(level, text);
+        capture::note(level, text);
         let mut on_stderr = false;
         for (_, sink) in self.0.logs.iter().filter(|it| level <= it.0) {
             on_stderr |= sink.target == Target::Stderr;

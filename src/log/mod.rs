@@ -6,6 +6,7 @@
 
 pub mod access_log;
 pub mod bridge;
+pub mod capture;
 pub mod error_log;
 mod file;
 pub mod level;

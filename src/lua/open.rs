@@ -1,5 +1,6 @@
 //! Building a VM: the API's tables, the preludes, where `require` looks.
 
+use crate::log::capture;
 use crate::lua::ffi::fast;
 use crate::lua::ffi::function::Library;
 use crate::lua::ffi::function::push_function;
@@ -44,6 +45,7 @@ impl Vm {
     /// # Errors
     /// No memory, or a fault of this program.
     pub fn open(options: Options) -> Result<Rc<Self>, OpenError> {
+        capture::install(options.capture_error_log_bytes);
         let state = State::new(options.memory_limit_bytes).ok_or(OpenError::Memory)?;
         let vm = Rc::new_cyclic(|this| Self::new(state, options, this.clone()));
         let stack = main_stack(vm.state());

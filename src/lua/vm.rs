@@ -50,6 +50,8 @@ pub struct Options {
     pub max_pending_timers: usize,
     /// `lua_max_running_timers`.
     pub max_running_timers: usize,
+    /// `lua_capture_error_log`, in bytes; 0 captures nothing.
+    pub capture_error_log_bytes: usize,
     /// `lua_regex_cache_max_entries`.
     pub regex_cache_max_entries: usize,
     /// `lua_regex_match_limit`; 0 is the engine's.
@@ -79,6 +81,7 @@ impl Default for Options {
             worker_count: 1,
             max_pending_timers: 1024,
             max_running_timers: 256,
+            capture_error_log_bytes: 0,
             regex_cache_max_entries: 1024,
             regex_match_limit: 0,
             thread_pools: Vec::new(),

@@ -56,6 +56,7 @@ fn options(model: &Model, prefix: &Path, worker: Option<usize>, workers: usize) 
         worker_count: workers,
         max_pending_timers: lua.max_pending_timers.unwrap_or(default.max_pending_timers),
         max_running_timers: lua.max_running_timers.unwrap_or(default.max_running_timers),
+        capture_error_log_bytes: lua.capture_error_log_bytes.unwrap_or(0),
         regex_cache_max_entries: lua
             .regex_cache_max_entries
             .unwrap_or(default.regex_cache_max_entries),

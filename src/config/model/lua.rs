@@ -61,6 +61,9 @@ pub struct LuaHttp {
     /// `lua_max_running_timers`; default 256.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_running_timers: Option<usize>,
+    /// `lua_capture_error_log`, bytes a worker; default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture_error_log_bytes: Option<usize>,
     /// `lua_regex_cache_max_entries`; default 1024.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regex_cache_max_entries: Option<usize>,

@@ -1,11 +1,13 @@
 //! `ngx.log` and `print`.
 
 use crate::log::Level;
+use crate::log::capture;
 use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
 use crate::lua::ffi::function::functions;
 use crate::lua::ffi::value::Kind;
+use crate::lua::ffi::value::Owned;
 use crate::lua::ffi::value::Slot;
 use crate::lua::ffi::value::Value;
 use std::ffi::c_int;
@@ -27,9 +29,40 @@ functions! {
 functions! {
     /// For `ngx.errlog`.
     pub NATIVE "native" {
+        captured_logs: ANY => captured_logs,
+        set_filter_level: ANY => set_filter_level,
         raw_log: ANY => raw_log,
         log_level: ANY => log_level,
     }
+}
+
+const NO_CAPTURE: &str = "directive \"lua_capture_error_log\" is not set";
+
+/// `captured_logs(most)`: level, time and text of each line in one array.
+fn captured_logs(call: &Call<'_>) -> ApiResult {
+    let most = usize::try_from(call.integer(1)?).unwrap_or(0);
+    let Some(lines) = capture::take(most) else {
+        return call.reply((None::<bool>, NO_CAPTURE));
+    };
+    let mut flat = Vec::with_capacity(3 * lines.len());
+    for line in lines {
+        flat.push(Owned::Number(f64::from(line.level as u8)));
+        flat.push(Owned::Number(line.time_s));
+        flat.push(Owned::Bytes(line.text.into_vec()));
+    }
+    call.reply(Owned::Array(flat))
+}
+
+/// `set_filter_level(level)`.
+fn set_filter_level(call: &Call<'_>) -> ApiResult {
+    let number = call.integer(1)?;
+    let Some(level) = u8::try_from(number).ok().and_then(Level::from_number) else {
+        return call.reply((None::<bool>, format!("bad log level: {number}")));
+    };
+    if capture::set_filter(level) {
+        return call.reply(true);
+    }
+    call.reply((None::<bool>, NO_CAPTURE))
 }
 
 /// `raw_log(level, message)`: without prefix.
@@ -117,6 +150,24 @@ fn append(call: &Call<'_>, index: c_int, first: c_int, out: &mut Vec<u8>) -> Res
 mod tests {
     use crate::log::ring;
     use crate::lua::fixture::eval;
+    use crate::lua::fixture::eval_in;
+    use crate::lua::fixture::vm_with;
+
+    #[test]
+    fn what_was_logged_can_be_taken() {
+        let code = "local e = require 'ngx.errlog' \
+                    if not e.get_logs() then return e.get_logs() end \
+                    e.set_filter_level(ngx.WARN) \
+                    e.raw_log(ngx.NOTICE, 'quiet') e.raw_log(ngx.ERR, 'loud') \
+                    local t = {1, 2, 3, 4, 5, 6} local logs = e.get_logs(10, t) \
+                    return logs == t, #logs, logs[1], type(logs[2]), logs[3]:match('loud'), \
+                    e.set_filter_level(99)";
+        let set = vm_with(|it| it.capture_error_log_bytes = 4096);
+        let got = eval_in(&set, code);
+        assert_eq!(got, "true | 3 | 4 | number | loud | nil | bad log level: 99");
+        let unset = eval(code);
+        assert_eq!(unset, "nil | directive \"lua_capture_error_log\" is not set");
+    }
 
     fn logged(code: &str) -> Vec<String> {
         let result = eval(code);

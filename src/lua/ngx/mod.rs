@@ -40,6 +40,7 @@ mod tests;
 pub mod thread;
 pub mod time;
 pub mod timer;
+pub mod upstream;
 pub mod var;
 pub mod worker;
 
@@ -91,6 +92,7 @@ pub const LIBRARIES: &[Library] = &[
     thread::NGX_THREAD,
     time::NGX,
     timer::NGX_TIMER,
+    upstream::NATIVE,
     var::NATIVE,
     worker::NGX_CONFIG,
     worker::NGX_WORKER,

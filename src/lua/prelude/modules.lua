@@ -183,6 +183,10 @@ provide("ngx.base64", function()
     }
 end)
 
+provide("ngx.upstream", function()
+    return native.upstream
+end)
+
 provide("ngx.process", function()
     return {
         version = base.version,
@@ -195,14 +199,42 @@ provide("ngx.process", function()
         enable_privileged_agent = function()
             return nil, "no privileged agent: all workers are threads of one process"
         end,
+        signal_graceful_exit = function()
+            return nil, "not supported: a worker is a thread; reload or stop the server instead"
+        end,
     }
 end)
 
 provide("ngx.errlog", function()
     return {
         version = base.version,
-        raw_log = native.raw_log,
+        raw_log = function(level, msg)
+            if type(level) ~= "number" then
+                error("bad argument #1 to 'raw_log' (must be a number)", 2)
+            end
+            if type(msg) ~= "string" then
+                error("bad argument #2 to 'raw_log' (must be a string)", 2)
+            end
+            return native.raw_log(level, msg)
+        end,
         get_sys_filter_level = native.log_level,
+        set_filter_level = function(level)
+            if not level then
+                return nil, [[missing "level" argument]]
+            end
+            return native.set_filter_level(level)
+        end,
+        get_logs = function(max, logs)
+            local taken, err = native.captured_logs(max or 10)
+            if not taken or not logs then
+                return taken, err
+            end
+            for i = 1, #taken do
+                logs[i] = taken[i]
+            end
+            logs[#taken + 1] = nil
+            return logs
+        end,
     }
 end)
 

@@ -143,6 +143,13 @@ pub(super) const TABLE: &[Directive] = &[
     lua("log_by_lua", HSLI, setting!(log_by_lua), QUOTED),
     lua("log_by_lua_file", HSLI, setting!(log_by_lua), FILE),
     Directive::new(
+        "lua_capture_error_log",
+        HTTP,
+        ONE,
+        Apply::Custom(capture_error_log),
+        "Bytes of error log lines that a worker keeps for `ngx.errlog.get_logs`; at least 4k.",
+    ),
+    Directive::new(
         "lua_max_pending_timers",
         HTTP,
         ONE,
@@ -240,6 +247,17 @@ pub(super) const TABLE: &[Directive] = &[
         "Buffers answers to HTTP/1.0; default on.",
     ),
 ];
+
+fn capture_error_log(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    const LEAST: usize = 4096;
+    let Some(http) = scope.http() else { return };
+    let size = node.arg(0);
+    let bytes = units::bytes(size).and_then(|it| usize::try_from(it).ok());
+    match bytes.filter(|it| *it >= LEAST) {
+        Some(bytes) => http.lua.capture_error_log_bytes = Some(bytes),
+        None => lower.fault(node, format!("invalid capture error log size \"{size}\"")),
+    }
+}
 
 fn shared_dict(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
     let Some(http) = scope.http() else { return };

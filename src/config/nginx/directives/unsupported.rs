@@ -70,7 +70,6 @@ pub(super) const TABLE: &[Directive] = &[
     unsupported("least_time", ""),
     unsupported("limit_rate", ""),
     unsupported("limit_rate_after", ""),
-    unsupported("lua_capture_error_log", ""),
     unsupported("mail", ""),
     unsupported("max_headers", ""),
     unsupported("max_ranges", ""),
