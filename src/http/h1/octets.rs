@@ -213,7 +213,7 @@ mod tests {
                 for byte in 0..=255u8 {
                     let mut text = clean.clone();
                     text[at] = byte;
-                    let odd = byte < b' ' || byte >= 0x7f;
+                    let odd = !(b' '..0x7f).contains(&byte);
                     let ends = if odd || matches!(byte, b'"' | b'\\') { at } else { length };
                     assert_eq!(unescaped(&text), ends, "{byte} at {at}");
                     assert_eq!(is_name(&text), !odd && !matches!(byte, b' ' | b':'), "{byte}");

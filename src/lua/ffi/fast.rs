@@ -6,13 +6,16 @@
 //! with a panic. Their addresses go to the prelude only, which checks what it passes.
 
 use crate::clock;
+use crate::http::args;
 use crate::http::escape;
 use crate::lua::ffi::stack::Table;
 use crate::lua::ffi::value::Light;
 use crate::lua::ngx::digest;
 use crate::lua::ngx::state;
+use crate::lua::phase::Phases;
 use crate::lua::vm::Vm;
 use crate::regex::options::Options;
+use crate::request::Request;
 use crate::shdict::{Dict, Error, Op, Value};
 use crate::sys::pcre2::Captures;
 use std::ffi::c_int;
@@ -25,6 +28,10 @@ const OTHER: c_int = -1;
 const ROOM: usize = 4096;
 /// Groups that are answered at most.
 const GROUPS: usize = 32;
+/// Names with values that are answered at most: as many as scripts get unless they ask for more.
+const PAIRS: usize = 100;
+/// In the place of a value's length: there is none, `true` stands for it.
+const NO_VALUE: u16 = u16::MAX;
 
 /// Where answers are written: `struct moongate_answer` of the prelude.
 #[repr(C)]
@@ -35,6 +42,8 @@ pub struct Answer {
     flags: u32,
     length: u32,
     captures: [i32; 2 * GROUPS],
+    /// Of a name and its value in `text`, in turns.
+    lengths: [u16; 2 * PAIRS],
     text: [u8; ROOM],
 }
 
@@ -64,6 +73,8 @@ pub fn fill(vm: &Vm, fast: &Table<'_>) {
         ("shared_incr", shared_incr as *const () as usize),
         ("re_exec", re_exec as *const () as usize),
         ("context", context as *const () as usize),
+        ("headers", headers as *const () as usize),
+        ("arguments", arguments as *const () as usize),
         ("escape_uri", escape_uri as *const () as usize),
         ("unescape_uri", unescape_uri as *const () as usize),
         ("encode_base64", encode_base64 as *const () as usize),
@@ -80,6 +91,40 @@ fn guarded(body: impl FnOnce() -> c_int) -> c_int {
 }
 
 impl Answer {
+    /// Takes names with values, and answers how many; or [`OTHER`] where there is no room. The names
+    /// are written in `lower` case, or as they are.
+    fn put_pairs<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        pairs: impl Iterator<Item = (N, Option<V>)>,
+        lower: bool,
+    ) -> c_int {
+        self.serial = self.serial.wrapping_add(1);
+        let (mut at, mut count) = (0, 0);
+        for (name, value) in pairs {
+            let name = name.as_ref();
+            let value_length = value.as_ref().map_or(0, |it| it.as_ref().len());
+            let end = at + name.len();
+            let Some(lengths) = self.lengths.get_mut(2 * count..2 * count + 2) else {
+                return OTHER;
+            };
+            let Some(room) = self.text.get_mut(at..end + value_length) else { return OTHER };
+            // Both are below the room's 4096.
+            let told = value.as_ref().map_or(NO_VALUE, |_| value_length as u16);
+            lengths.copy_from_slice(&[name.len() as u16, told]);
+            let (name_room, value_room) = room.split_at_mut(name.len());
+            name_room.copy_from_slice(name);
+            if lower {
+                name_room.make_ascii_lowercase();
+            }
+            if let Some(value) = value {
+                value_room.copy_from_slice(value.as_ref());
+            }
+            at = end + value_length;
+            count += 1;
+        }
+        count as c_int
+    }
+
     /// Takes `text`, if there is room for it.
     fn put(&mut self, text: &[u8]) -> bool {
         let Some(room) = self.text.get_mut(..text.len()) else { return false };
@@ -124,7 +169,6 @@ unsafe extern "C" fn shared_get(
 ///
 /// # Safety
 /// As [`shared_get`]; `text` has so many bytes.
-#[expect(clippy::too_many_arguments, reason = "they are the operation's own")]
 unsafe extern "C" fn shared_store(
     dict: *const Dict,
     key: *const u8,
@@ -196,7 +240,6 @@ unsafe extern "C" fn shared_incr(
 ///
 /// # Safety
 /// `vm` and `answer` are live; the texts have so many bytes.
-#[expect(clippy::too_many_arguments, reason = "three texts are six words")]
 unsafe extern "C" fn re_exec(
     vm: *const Vm,
     subject: *const u8,
@@ -255,33 +298,87 @@ unsafe extern "C" fn context(vm: *const Vm) -> c_int {
     guarded(|| state::context_place(vm).unwrap_or(0))
 }
 
-/// An answer's code for `text`.
-fn put(answer: &mut Answer, text: &[u8]) -> c_int {
-    if answer.put(text) { 0 } else { OTHER }
+/// Calls `read` with the client's request that runs in `vm`; [`OTHER`] where that is none.
+fn of_client(vm: &Vm, read: impl FnOnce(&Request) -> c_int) -> c_int {
+    if !Phases::REQUEST.contains(vm.phase()) {
+        return OTHER;
+    }
+    vm.with_request(|request| request.filter(|it| !it.is_fake).map_or(OTHER, read))
 }
 
-macro_rules! encoder {
-    ($(#[$doc:meta])* $name:ident($text:ident) $body:expr) => {
-        $(#[$doc])*
-        ///
-        /// # Safety
-        /// `text` has `length` bytes, `answer` is live.
-        unsafe extern "C" fn $name(text: *const u8, length: usize, answer: *mut Answer) -> c_int {
-            // SAFETY: the caller's promise: a string of Lua's, and what the prelude made.
-            let ($text, answer) =
-                unsafe { (Text { at: text, length }.bytes(), &mut *answer) };
-            guarded(|| put(answer, &$body))
-        }
-    };
+/// `ngx.req.get_headers` without arguments: how many fields there are, their names in lower case.
+///
+/// # Safety
+/// `vm` and `answer` are live.
+unsafe extern "C" fn headers(vm: *const Vm, answer: *mut Answer) -> c_int {
+    // SAFETY: the caller's promise.
+    let (vm, answer) = unsafe { (&*vm, &mut *answer) };
+    guarded(|| {
+        of_client(vm, |request| {
+            let headers = request.headers.borrow();
+            answer.put_pairs(headers.iter().map(|(name, value)| (name, Some(value))), true)
+        })
+    })
 }
 
-encoder! {
-    /// `ngx.escape_uri` of one argument.
-    escape_uri(text) escape::escape(text, &escape::LUA_URI_COMPONENT)
+/// `ngx.req.get_uri_args` without arguments: how many there are.
+///
+/// # Safety
+/// As [`headers`].
+unsafe extern "C" fn arguments(vm: *const Vm, answer: *mut Answer) -> c_int {
+    // SAFETY: the caller's promise.
+    let (vm, answer) = unsafe { (&*vm, &mut *answer) };
+    guarded(|| {
+        of_client(vm, |request| {
+            let given = request.args.borrow();
+            let given = given.as_deref().unwrap_or_default();
+            if args::count(given) > PAIRS {
+                return OTHER;
+            }
+            answer.put_pairs(args::decode(given).flatten(), false)
+        })
+    })
 }
-encoder! {
-    /// `ngx.unescape_uri`.
-    unescape_uri(text) escape::unescape_plus(text)
+
+/// What `encode` makes of a text.
+///
+/// # Safety
+/// `text` has `length` bytes, `answer` is live.
+unsafe fn encoded<T: AsRef<[u8]>>(
+    (text, length, answer): (*const u8, usize, *mut Answer),
+    encode: impl FnOnce(&'static [u8]) -> T,
+) -> c_int {
+    // SAFETY: the caller's promise: a string of Lua's, and what the prelude made. Nothing keeps it.
+    let (text, answer) = unsafe { (Text { at: text, length }.bytes(), &mut *answer) };
+    guarded(|| if answer.put(encode(text).as_ref()) { 0 } else { OTHER })
+}
+
+/// `ngx.escape_uri` of one argument.
+///
+/// # Safety
+/// As [`encoded`].
+unsafe extern "C" fn escape_uri(text: *const u8, length: usize, answer: *mut Answer) -> c_int {
+    let set = &escape::LUA_URI_COMPONENT;
+    // SAFETY: the caller's promise.
+    unsafe { encoded((text, length, answer), |it| escape::escape(it, set)) }
+}
+
+/// `ngx.unescape_uri`.
+///
+/// # Safety
+/// As [`encoded`].
+unsafe extern "C" fn unescape_uri(text: *const u8, length: usize, answer: *mut Answer) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { encoded((text, length, answer), escape::unescape_plus) }
+}
+
+/// `ngx.md5`.
+///
+/// # Safety
+/// As [`encoded`].
+unsafe extern "C" fn md5(text: *const u8, length: usize, answer: *mut Answer) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { encoded((text, length, answer), digest::md5_text) }
 }
 
 /// `ngx.encode_base64` of one argument.
@@ -298,115 +395,5 @@ unsafe extern "C" fn encode_base64(text: *const u8, length: usize, answer: *mut 
     })
 }
 
-encoder! {
-    /// `ngx.md5`.
-    md5(text) digest::md5_text(text)
-}
-
 #[cfg(test)]
-mod tests {
-    use crate::lua::fixture::{eval_in, vm_with};
-    use crate::shdict::Dicts;
-
-    /// Each result must be that of the call before: interpreted at first, then from a trace.
-    const STEADY: &str = "local function steady(f) local function all(...) local t = {...}
-        for i = 1, select('#', ...) do t[i] = tostring(t[i]) end return table.concat(t, ',') end
-        local first = all(f()) for i = 1, 300 do local now = all(f())
-        if now ~= first then error(i .. ': ' .. now .. ' was ' .. first) end end return first end
-        local d = ngx.shared.d ";
-
-    #[test]
-    fn a_loop_gets_what_a_single_call_gets() {
-        let vm = vm_with(|options| options.dicts = Dicts::default().reloaded([("d", 100 << 10)]));
-        let cases = [
-            ("return d:set('t', 'text'), steady(function() return d:get('t') end)", "text"),
-            ("d:set('n', 1.5) return steady(function() return d:get('n') end)", "1.5"),
-            ("d:set('b', false) return steady(function() return d:get('b') end)", "false"),
-            ("d:set('f', 1, 0, 7) return steady(function() return d:get('f') end)", "1,7"),
-            ("d:set('z', '') return steady(function() return d:get('z') end)", ""),
-            ("return steady(function() return d:get('none') end)", "nil"),
-            ("return steady(function() return d:get(nil) end)", "nil,nil key"),
-            ("return steady(function() return d:get('') end)", "nil,empty key"),
-            ("d:set(7, 'x') return steady(function() return d:get(7) end)", "x"),
-            (
-                "d:lpush('l', 1) return steady(function() return d:get('l') end)",
-                "nil,value is a list",
-            ),
-            (
-                "d:set('long', ('x'):rep(5000))
-                 return steady(function() return #d:get('long') end)",
-                "5000",
-            ),
-            ("return steady(function() return d:set('s', 'v', 9) end)", "true,nil,false"),
-            ("return steady(function() return d:add('s', 1) end)", "false,exists,false"),
-            ("return steady(function() return d:replace('-', 1) end)", "false,not found,false"),
-            (
-                "return steady(function() return d:safe_set('h', ('h'):rep(200000)) end)",
-                "false,no memory,false",
-            ),
-            ("return steady(function() return d:set('nil', nil) end)", "true,nil,false"),
-            ("return steady(function() return d:set('t', {}) end)", "nil,bad value type"),
-            (
-                "return steady(function() return pcall(d.set, d, 'k', 1, -1) end)",
-                "false,bad \"exptime\" argument",
-            ),
-            (
-                "return steady(function() return pcall(d.get, {}, 'k') end)",
-                "false,bad \"zone\" argument",
-            ),
-            ("for i = 1, 300 do d:incr('i', 1, 0) end return d:incr('i', 1)", "301"),
-            ("d:set('i', 0) for i = 1, 300 do d:incr('i', 2) end return d:get('i')", "600"),
-            ("return steady(function() return d:incr('none', 1) end)", "nil,not found"),
-            ("return steady(function() return ngx.re.find('ab12', '[0-9]+', 'jo') end)", "3,4"),
-            ("return steady(function() return ngx.re.find('ab', '[0-9]') end)", "nil"),
-            (
-                "return steady(function() local m = ngx.re.match('a1', '(z)?([a-z])([0-9])', 'o')
-                 return m[0], m[1], m[2], m[3], #m end)",
-                "a1,false,a,1,3",
-            ),
-            ("return steady(function() return ngx.re.match('a', '(?<n>a)', 'o').n end)", "a"),
-            (
-                "local p = ('(a)'):rep(40) return steady(function()
-                 return #ngx.re.match(('a'):rep(40), p, 'o') end)",
-                "40",
-            ),
-            ("return steady(function() return (ngx.re.match('a', '(', 'o')) end)", "nil"),
-            (
-                "return steady(function() return pcall(ngx.re.find, 'a', 'a', 'H') end)",
-                "false,unknown flag \"H\" (flags \"H\")",
-            ),
-            ("return steady(function() return ngx.escape_uri('a b/%') end)", "a%20b%2F%25"),
-            ("return steady(function() return ngx.unescape_uri('a%20b+c') end)", "a b c"),
-            ("return steady(function() return ngx.encode_base64('ab\\0') end)", "YWIA"),
-            ("return steady(function() return ngx.encode_base64('a') end)", "YQ=="),
-            ("return steady(function() return ngx.encode_base64('a', true) end)", "YQ"),
-            ("return steady(function() return #ngx.encode_base64(('x'):rep(6000)) end)", "8000"),
-            ("return steady(function() return #ngx.escape_uri((' '):rep(2000)) end)", "6000"),
-            (
-                "return steady(function() return ngx.md5('hello') end)",
-                "5d41402abc4b2a76b9719d911017c592",
-            ),
-            ("return steady(function() ngx.ctx.a = (ngx.ctx.a or 0) return ngx.ctx.a end)", "0"),
-        ];
-        for (code, expected) in cases {
-            let code = format!("{STEADY} {code}");
-            let found = eval_in(&vm, &code);
-            assert_eq!(found.rsplit(" | ").next(), Some(expected), "{code}");
-        }
-    }
-
-    #[test]
-    fn a_finalizer_that_matches_in_between_spoils_no_match() {
-        let code = "local made = 0
-            local function finalize() made = made + 1 ngx.re.match('zz9', '(z)(z)(9)', 'jo') end
-            local function litter() for _ = 1, 20 do
-                getmetatable(newproxy(true)).__gc = finalize
-            end end
-            for i = 1, 2000 do litter()
-                local m = ngx.re.match('some ' .. i, '([a-z]+) ([0-9]+)', 'jo')
-                if m[1] ~= 'some' or m[2] ~= tostring(i) then return i, m[1], m[2] end
-            end return made > 0";
-        let vm = vm_with(|_| {});
-        assert_eq!(eval_in(&vm, code), "true");
-    }
-}
+mod tests;

@@ -108,7 +108,7 @@ pub const PRELUDES: &[(&str, &str)] = &[
     ("ssl", include_str!("../prelude/ssl.lua")),
     ("strings", include_str!("../prelude/strings.lua")),
     ("re", include_str!("../prelude/re.lua")),
-    ("fast", include_str!("../prelude/fast.lua")),
     ("request", include_str!("../prelude/request.lua")),
+    ("fast", include_str!("../prelude/fast.lua")),
     ("_G write guard", include_str!("../prelude/write_guard.lua")),
 ];

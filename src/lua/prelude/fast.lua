@@ -5,6 +5,7 @@ local ngx, native = ...
 local ffi = require("ffi")
 local new_table = require("table.new")
 local type, sub, cast, ffi_string = type, string.sub, ffi.cast, ffi.string
+local setmetatable = setmetatable
 local fast, registry = native.fast, debug.getregistry()
 local vm = cast("void *", fast.vm)
 
@@ -13,6 +14,7 @@ struct moongate_answer {
     double number;
     uint32_t serial, flags, length;
     int32_t captures[64];
+    uint16_t lengths[200];
     uint8_t text[4096];
 };
 ]]
@@ -169,6 +171,59 @@ function getters.ctx()
         return registry[place]
     end
     return make_context()
+end
+
+-- The request's fields and arguments.
+local function filled(groups, count)
+    local serial, at = answer.serial, 0
+    for number = 0, count - 1 do
+        local length, value = answer.lengths[2 * number + 1], true
+        local name = ffi_string(answer.text + at, answer.lengths[2 * number])
+        at = at + #name
+        if length ~= 65535 then
+            value = ffi_string(answer.text + at, length)
+            at = at + length
+        end
+        local known = groups[name]
+        if known == nil then
+            groups[name] = value
+        elseif type(known) == "table" then
+            known[#known + 1] = value
+        else
+            groups[name] = { known, value }
+        end
+    end
+    return answer.serial == serial
+end
+
+local request_headers = half("headers", "void *, struct moongate_answer *")
+local get_headers, headers_meta = ngx.req.get_headers, native.headers_meta
+function ngx.req.get_headers(max, raw)
+    if max == nil and raw == nil then
+        local count = request_headers(vm, answer)
+        if count >= 0 then
+            local headers = new_table(0, count)
+            if filled(headers, count) then
+                return setmetatable(headers, headers_meta)
+            end
+        end
+    end
+    return get_headers(max, raw)
+end
+
+local request_arguments = half("arguments", "void *, struct moongate_answer *")
+local get_uri_args = ngx.req.get_uri_args
+function ngx.req.get_uri_args(max, given)
+    if max == nil and given == nil then
+        local count = request_arguments(vm, answer)
+        if count >= 0 then
+            local arguments = new_table(0, 4)
+            if filled(arguments, count) then
+                return arguments
+            end
+        end
+    end
+    return get_uri_args(max, given)
 end
 
 -- Encodings.

@@ -25,11 +25,12 @@ ngx.var = setmetatable({}, { __index = native.var.get, __newindex = native.var.s
 ngx.header = setmetatable({}, { __index = native.header.get, __newindex = native.header.set })
 ngx.arg = setmetatable({}, { __index = native.arg.get, __newindex = native.arg.set })
 
-native.keep_headers_meta({
+native.headers_meta = {
     __index = function(headers, name)
         return rawget(headers, (gsub(lower(name), "_", "-")))
     end,
-})
+}
+native.keep_headers_meta(native.headers_meta)
 
 local has, call = native.ndk.has, native.ndk.call
 ndk.set_var = setmetatable({}, {
