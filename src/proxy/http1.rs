@@ -16,16 +16,70 @@ use crate::http::h1::request_head::{Parser, Policy, RequestHead, Version};
 use crate::log::Level;
 use crate::request::Request;
 use crate::snapshot::conf::{Heads, Lingering};
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
 /// Serves the HTTP/1 connections of one listener of one worker.
 pub struct Http1 {
+    server: Rc<Server>,
+    /// Those that serve nobody, the one used last at the end.
+    idle: RefCell<Vec<Runner>>,
+}
+
+/// What all its requests need.
+struct Server {
     worker: Rc<WorkerState>,
     last: LastGeneration,
+}
+
+/// Idle runners that are kept.
+const MOST_IDLE: usize = 1024;
+
+/// Serves a request at a time, of any connection. All that a request needs to be under way is in
+/// its future, which was made and moved to its place once: the next request finds its memory still
+/// warm, and a connection that is idle holds none of it.
+struct Runner {
+    future: Pin<Box<dyn Future<Output = ()>>>,
+    desk: Rc<Desk>,
+}
+
+/// Where a connection is handed over, when a head has begun and behind its request.
+#[derive(Default)]
+struct Desk {
+    waiting: Cell<Option<Box<Wire>>>,
+    served: Cell<Option<(Box<Wire>, Next)>>,
+}
+
+impl Runner {
+    fn new(server: Rc<Server>) -> Self {
+        let desk = Rc::new(Desk::default());
+        let own = Rc::clone(&desk);
+        let future = Box::pin(async move {
+            loop {
+                // Whoever hands a connection over polls this future: nobody is to be woken.
+                let mut wire =
+                    poll_fn(|_| own.waiting.take().map_or(Poll::Pending, Poll::Ready)).await;
+                let next = server.request(&mut wire).await;
+                own.served.set(Some((wire, next)));
+            }
+        });
+        Self { future, desk }
+    }
+
+    /// Serves the request that begins on `wire`; gives the connection back, and what becomes of it.
+    async fn serve(&mut self, wire: Box<Wire>) -> (Box<Wire>, Next) {
+        self.desk.waiting.set(Some(wire));
+        poll_fn(|cx| {
+            // It has no end.
+            let _ = self.future.as_mut().poll(cx);
+            self.desk.served.take().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
 }
 
 /// What becomes of a connection behind a request.
@@ -41,18 +95,20 @@ enum Next {
 impl Http1 {
     /// For connections that `worker` accepts on one listener, until that has a `last` generation.
     pub fn new(worker: Rc<WorkerState>, last: LastGeneration) -> Self {
-        Self { worker, last }
+        Self { server: Rc::new(Server { worker, last }), idle: RefCell::default() }
     }
 
     /// Serves a connection to its end; `on_idle` is called whenever it waits for another request.
-    pub async fn serve(&self, mut wire: Wire, on_idle: impl Fn()) {
+    pub async fn serve(&self, mut wire: Box<Wire>, on_idle: impl Fn()) {
         loop {
             if wire.head_begins().await.is_err() {
                 return;
             }
-            // In memory of its own, which the next request of any connection gets, still warm: what
-            // a connection holds while it is idle, and touches anew when it wakes, stays small.
-            match Box::pin(self.request(&mut wire)).await {
+            let mut runner = self.runner();
+            let next;
+            (wire, next) = runner.serve(wire).await;
+            self.rest(runner);
+            match next {
                 Next::Request(keepalive_timeout_ms) => wire.rest(keepalive_timeout_ms),
                 Next::Close(lingering, may_send) => {
                     return close(&mut wire, lingering, may_send).await;
@@ -63,6 +119,21 @@ impl Http1 {
         }
     }
 
+    fn runner(&self) -> Runner {
+        let idle = self.idle.borrow_mut().pop();
+        idle.unwrap_or_else(|| Runner::new(Rc::clone(&self.server)))
+    }
+
+    /// Keeps a runner that has served its request to the end.
+    fn rest(&self, runner: Runner) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < MOST_IDLE {
+            idle.push(runner);
+        }
+    }
+}
+
+impl Server {
     fn generation(&self) -> Rc<Generation> {
         self.last.get().cloned().unwrap_or_else(|| self.worker.current())
     }

@@ -18,7 +18,7 @@ pub(super) async fn serve(transport: Transport, wait: Rc<HeadWait>, open: Open) 
         Box::pin(http2(opened.transport, wait, open, settings.http2)).await;
     } else {
         let listener = open.listener();
-        let wire = Wire::new(opened.transport, wait);
+        let wire = Box::new(Wire::new(opened.transport, wait));
         listener.http1().serve(wire, || listener.notice_idle()).await;
     }
 }
