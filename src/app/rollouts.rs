@@ -122,7 +122,7 @@ impl Gateway {
         }
         let said = serde_json::from_slice::<serde_json::Value>(&body).ok();
         let why = said.as_ref().and_then(|it| it.get("error")?.as_str());
-        Err(why.map_or_else(odd, |why| fail(why)))
+        Err(why.map_or_else(odd, fail))
     }
 }
 

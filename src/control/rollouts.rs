@@ -34,8 +34,11 @@ pub(super) struct RolloutThread {
     /// What names in URLs are resolved by.
     resolver: Arc<ArcSwap<Resolver>>,
     /// Who asks for evidence that is elsewhere.
-    asking: Arc<Mutex<Vec<(Arc<Feed>, AbortHandle)>>>,
+    asking: Arc<Mutex<Vec<Asking>>>,
 }
+
+/// A query, and the task that asks it again and again.
+type Asking = (Arc<Feed>, AbortHandle);
 
 impl RolloutThread {
     /// Starts the thread; `tell` hears of transitions.

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::log::{Level, main_log};
 use crate::metrics;
-use shown::{forget_metrics, log_event, show_metrics};
+use shown::{begin_metrics, forget_metrics, log_event, show_metrics};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -213,6 +213,7 @@ impl Member {
             Recovered::TornRollback(_) => "was being rolled back",
             Recovered::Unreadable(_) => "has a journal that cannot be read and is put aside",
         };
+        begin_metrics(name);
         main_log()
             .say(level, format_args!("rollout \"{name}\" {how}: it is {phase}, canary {weight}"));
         member.publish(fault.as_ref());

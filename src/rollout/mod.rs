@@ -1,7 +1,9 @@
 //! Rollouts: which variant a request gets, how a new version is judged, and how its share moves.
 //!
-//! Everything here but the journal is without I/O: [`assign`] picks, [`evidence`] counts,
-//! [`analysis`] judges, [`controller`] decides as a pure step, [`journal`] remembers.
+//! Most of it is without I/O: [`assign`] picks, [`evidence`] counts, [`analysis`] judges,
+//! [`controller`] decides as a pure step. [`journal`] remembers, [`live`] brings these together,
+//! [`fleet`] drives all rollouts from a thread of control's, [`registry`] has what workers share
+//! with them. [`webhook`] tells of transitions, [`prometheus`] brings evidence from elsewhere.
 
 pub mod account;
 pub mod analysis;

@@ -22,6 +22,7 @@ mod logs;
 mod lua_clients;
 mod lua_errors;
 mod metrics;
+mod monitoring;
 mod names;
 mod properties;
 mod readme;

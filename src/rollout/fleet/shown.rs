@@ -25,6 +25,20 @@ pub(super) fn log_event(rollout: &str, event: &Event) {
     );
 }
 
+/// What became of messages to webhooks.
+const RESULTS: [&str; 3] = ["delivered", "failed", "dropped"];
+
+/// Shows the counters of a rollout from its beginning: an alert sees a counter that rises, not one
+/// that appears.
+pub(super) fn begin_metrics(rollout: &str) {
+    let catalog = metrics::catalog();
+    catalog.rollout_journal_faults.with_label_values(&[rollout]);
+    catalog.rollout_evidence_faults.with_label_values(&[rollout]);
+    for result in RESULTS {
+        catalog.rollout_webhooks.with_label_values(&[rollout, result]);
+    }
+}
+
 /// Shows where a rollout stands.
 pub(super) fn show_metrics(status: &Status) {
     let catalog = metrics::catalog();
@@ -52,6 +66,11 @@ pub(super) fn forget_metrics(status: &Status) {
     for phase in Phase::ALL {
         // One that was never shown is an error to the crate, not to us.
         let _ = catalog.rollout_state.remove_label_values(&[&status.name, phase.as_str()]);
+    }
+    let _ = catalog.rollout_journal_faults.remove_label_values(&[&status.name]);
+    let _ = catalog.rollout_evidence_faults.remove_label_values(&[&status.name]);
+    for result in RESULTS {
+        let _ = catalog.rollout_webhooks.remove_label_values(&[&status.name, result]);
     }
     for canary in &status.canaries {
         catalog.forget_canary(&status.name, &canary.version);
