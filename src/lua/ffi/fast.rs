@@ -91,8 +91,8 @@ fn guarded(body: impl FnOnce() -> c_int) -> c_int {
 }
 
 impl Answer {
-    /// Takes names with values, and answers how many; or [`OTHER`] where there is no room. Names are
-    /// written in `lower` case, or as they are.
+    /// Takes names with values, and answers how many; or [`OTHER`] where there is no room. Names
+    /// are written in `lower` case, or as they are.
     fn put_pairs<N: AsRef<[u8]>, V: AsRef<[u8]>>(
         &mut self,
         pairs: impl Iterator<Item = (N, Option<V>)>,
