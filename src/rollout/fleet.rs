@@ -51,6 +51,9 @@ pub type Tell = Box<dyn Fn(Transition) + Send>;
 #[derive(Debug, Default)]
 pub struct Opened(HashMap<String, (Journal, Recovered)>);
 
+/// A command, and who wants to know what became of it.
+type Asked = (Command, Option<oneshot::Sender<Answer>>);
+
 /// A rollout that lives.
 struct Member {
     live: Live,
@@ -156,8 +159,7 @@ impl Fleet {
 
     /// Looks at every rollout once, and follows `orders`.
     pub fn turn(&mut self, orders: Vec<Order>, now: Now) {
-        let mut commands: HashMap<String, Vec<(Command, Option<oneshot::Sender<Answer>>)>> =
-            HashMap::new();
+        let mut commands: HashMap<String, Vec<Asked>> = HashMap::new();
         for order in orders {
             let Order::Command { entry, command, answer } = order else { continue };
             entry.taken();

@@ -167,7 +167,7 @@ pub fn percent(weight: u16) -> String {
 
 /// A duration in the greatest units that say it exactly: `1h30m`, `5m`, `1500ms`.
 pub fn duration(ms: u64) -> String {
-    if ms == 0 || ms % 1000 != 0 {
+    if ms == 0 || !ms.is_multiple_of(1000) {
         return format!("{ms}ms");
     }
     let s = ms / 1000;

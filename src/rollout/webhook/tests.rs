@@ -62,7 +62,7 @@ fn a_transition_is_told_with_its_numbers() {
         let (url, mut posted) = receiver(vec![204]).await;
         let (tell, transitions) = queue();
         tokio::spawn(run(transitions, resolver()));
-        tell(transition("told", &[url.clone()]));
+        tell(transition("told", std::slice::from_ref(&url)));
         tell(transition("silent", &[]));
         let text = posted.recv().await.unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -101,7 +101,7 @@ fn what_is_refused_is_given_up_and_counted() {
         let (url, mut posted) = receiver(vec![400, 200]).await;
         let (tell, transitions) = queue();
         let task = tokio::spawn(run(transitions, resolver()));
-        tell(transition("refused", &[url.clone()]));
+        tell(transition("refused", std::slice::from_ref(&url)));
         tell(transition("refused", &[url]));
         posted.recv().await.unwrap();
         posted.recv().await.unwrap();
