@@ -73,3 +73,29 @@ fn a_stop_does_not_wait() {
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
 }
+
+const FAREWELLS: &str = r#"worker_processes 2; http {
+    init_worker_by_lua_block { kept = 0 }
+    exit_worker_by_lua_block { ngx.log(ngx.NOTICE, "bye of $TAG in ", ngx.get_phase(), ", ", kept, " served") }
+    server {
+        listen 127.0.0.1:$PORT;
+        location / { content_by_lua_block { kept = kept + 1 ngx.print(kept) } }
+    }
+}"#;
+
+#[test]
+fn a_worker_says_farewell_by_script() {
+    let mut server = Setup::new(Kind::Moongate).with("TAG", "one").start(FAREWELLS);
+    let mut client = Client::connect(server.port()).expect("it listens");
+    assert_eq!(client.get("/").expect("an answer").text(), "1");
+    drop(client);
+    server.rewrite_conf(&FAREWELLS.replace("$TAG", "two"));
+    server.signal(libc::SIGHUP);
+    server.expect_logged("bye of one in exit_worker, 1 served");
+    assert!(!server.error_log().contains("bye of two"));
+    server.signal(libc::SIGQUIT);
+    assert!(server.wait().success());
+    let log = server.error_log();
+    assert_eq!(log.matches("bye of one").count(), 2, "{log}");
+    assert_eq!(log.matches("bye of two in exit_worker, 0 served").count(), 2, "{log}");
+}
