@@ -61,6 +61,10 @@ pub(super) async fn pass(
         return Ok(accel_redirect(&request, &target));
     }
     fill(&request, &proxy);
+    if matches!(talk, Talk::H2(_)) && talk.is_over() && !request.is_head() {
+        // By HTTP/2 a head may say that it is all.
+        request.response.borrow_mut().content_length.get_or_insert(0);
+    }
     if status == 101 {
         // What follows is not HTTP.
         request.response.borrow_mut().closes = Some(true);

@@ -16,6 +16,7 @@ mod grpc;
 mod health;
 mod http2;
 mod http2_framing;
+mod http2_outages;
 mod http2_upstreams;
 mod libraries;
 mod logs;
