@@ -26,20 +26,20 @@ $ENV{TEST_NGINX_REDIS_PORT} = 6379;
 
 $| = 1;
 while (my $line = <STDIN>) {
-    my ($file, $block) = $line =~ /^(\S+)(?: (.+))?$/ or next;
+    my ($file, $blocks) = $line =~ /^(\S+)(?: +(.+))?/ or next;
     my $began = time;
-    run($file, $block);
+    run($file, $blocks);
     printf "done %s %.1f\n", $file, time - $began;
 }
 
-# Runs a file, or one block of it, and buries whoever dies until it has ended.
+# Runs a file, or some blocks of it (names between commas), and buries whoever dies until it has ended.
 sub run {
-    my ($file, $block) = @_;
+    my ($file, $blocks) = @_;
     my $pid = fork // die "fork: $!\n";
     if ($pid == 0) {
         setpgrp;
         open STDIN, '<', '/dev/null' or die "/dev/null: $!\n";
-        $ENV{CONFORMANCE_BLOCK} = $block if defined $block;
+        $ENV{CONFORMANCE_BLOCKS} = $blocks if defined $blocks;
         $( = $NOBODY;
         $) = "$NOBODY $NOBODY";
         POSIX::setuid($NOBODY);

@@ -1,6 +1,6 @@
 //! OpenResty's own test suites against Moongate, in sandboxes (README.md beside this file).
 //!
-//!     cargo test --test conformance -- [--nginx] [--binary PROGRAM] [SUITE[/FILE] [BLOCK]]
+//!     cargo test --test conformance -- [--nginx] [--binary PROGRAM] [--listed | SUITE[/FILE] [BLOCK]]
 //!
 //! It fails when a block that real nginx passes does not pass and is not in `expected.toml`, or is
 //! there and passes.
@@ -29,6 +29,7 @@ struct Arguments {
     suite: Option<String>,
     file: Option<String>,
     block: Option<String>,
+    listed: bool,
 }
 
 impl Arguments {
@@ -38,6 +39,7 @@ impl Arguments {
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--nginx" => it.nginx = true,
+                "--listed" => it.listed = true,
                 "--binary" => it.binary = words.next().map(PathBuf::from),
                 // What cargo passes on to every test binary.
                 "--quiet" | "--nocapture" => {}
@@ -68,10 +70,13 @@ impl Arguments {
     }
 
     fn is_whole(&self) -> bool {
-        self.suite.is_none()
+        self.suite.is_none() && !self.listed
     }
 
     fn jobs(&self) -> Vec<Job> {
+        if self.listed {
+            return jobs_of(lists::expected().iter().flat_map(|it| &it.blocks));
+        }
         let mut jobs = Vec::new();
         for (suite, _) in SUITES {
             if self.suite.as_ref().is_some_and(|it| it != suite) {
@@ -82,7 +87,8 @@ impl Arguments {
                 Ok(number) => format!("TEST {number}"),
                 Err(_) => it.clone(),
             });
-            let job = |file| Job { suite: suite.to_owned(), file, block: block.clone() };
+            let blocks: Vec<_> = block.into_iter().collect();
+            let job = |file| Job { suite: suite.to_owned(), file, blocks: blocks.clone() };
             jobs.extend(files(suite).into_iter().filter(wanted).map(job));
         }
         jobs
@@ -183,7 +189,7 @@ fn judge(
     write_failing(judged.iter().filter_map(|it| verdicts.get(it)).filter(|it| it.word != "pass"));
     // When so many fail it is no accident.
     let tried = if again.len() > MOST_RETRIED { &[] } else { &again[..] };
-    let retried = by_block(sandbox::run(server, tried.iter().map(second_try).collect()));
+    let retried = by_block(sandbox::run(server, jobs_of(tried.iter())));
     for (block, verdict) in retried {
         if verdict.word == "pass" {
             println!("flake: {block}: {:?}", verdicts.get(&block).map(|it| &it.because));
@@ -242,10 +248,20 @@ fn gather(names: &[&str]) -> String {
     runs.chain(others.map(|it| (*it).to_owned())).collect::<Vec<_>>().join(",")
 }
 
-fn second_try(block: &Block) -> Job {
-    let number = block.name.starts_with(|it: char| it.is_ascii_digit());
-    let name = if number { format!("TEST {}", block.name) } else { block.name.clone() };
-    Job { suite: block.suite.clone(), file: block.file.clone(), block: Some(name) }
+/// The jobs that run `blocks`, one a file.
+fn jobs_of<'a>(blocks: impl Iterator<Item = &'a Block>) -> Vec<Job> {
+    let mut files: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    for block in blocks {
+        let is_number = block.name.starts_with(|it: char| it.is_ascii_digit());
+        let name = if is_number { format!("TEST {}", block.name) } else { block.name.clone() };
+        files.entry((&block.suite, &block.file)).or_default().push(name);
+    }
+    let job = |((suite, file), blocks): ((&str, &str), Vec<String>)| Job {
+        suite: suite.to_owned(),
+        file: file.to_owned(),
+        blocks,
+    };
+    files.into_iter().map(job).collect()
 }
 
 fn print_score(reference: &Reference, judged: &[Block], passed: impl Fn(&Block) -> bool) {

@@ -23,15 +23,15 @@ pub struct Server {
     pub http: String,
 }
 
-/// A piece of work: a file of a suite, or one block of it.
+/// A piece of work: a file of a suite, or some blocks of it.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// As in `SUITES`.
     pub suite: String,
     /// `002-content.t`, or `023-rewrite/sanity.t`.
     pub file: String,
-    /// All of them if there is none.
-    pub block: Option<String>,
+    /// `TEST 3`; all of them if there is none.
+    pub blocks: Vec<String>,
 }
 
 /// How a block ended.
@@ -80,8 +80,7 @@ fn serve(server: &Server, suite: &str, queue: &Mutex<Vec<Job>>, verdicts: &Mutex
     loop {
         let job = queue.lock().expect("no thread panicked").pop();
         let Some(job) = job else { break };
-        let block = job.block.as_ref().map_or(String::new(), |it| format!(" {it}"));
-        writeln!(orders, "t/{}{block}", job.file).expect("the sandbox runs");
+        writeln!(orders, "t/{} {}", job.file, job.blocks.join(",")).expect("the sandbox runs");
         loop {
             let Some(Ok(line)) = lines.next() else { panic!("the sandbox ended early") };
             if let Some(done) = line.strip_prefix("done t/") {
