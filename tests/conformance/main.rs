@@ -1,6 +1,7 @@
 //! OpenResty's own test suites against Moongate, in sandboxes (README.md beside this file).
 //!
-//!     cargo test --test conformance -- [--nginx] [--binary PROGRAM] [--listed | SUITE[/FILE] [BLOCK]]
+//!     cargo test --test conformance -- [--nginx] [--binary PROGRAM] [--listed]
+//!     cargo test --test conformance -- [--nginx] [--binary PROGRAM] SUITE[/FILE] [BLOCK]
 //!
 //! It fails when a block that real nginx passes does not pass and is not in `expected.toml`, or is
 //! there and passes.
