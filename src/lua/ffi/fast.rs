@@ -2,7 +2,7 @@
 //! becomes one compiled trace, which a call of a C function would end.
 //!
 //! They take addresses and lengths, never a Lua state, and answer with a code. What they cannot do,
-//! and every error, is [`OTHER`]: Lua then calls the function of the API, which says why. So it is
+//! and every error, is `OTHER`: Lua then calls the function of the API, which says why. So it is
 //! with a panic. Their addresses go to the prelude only, which checks what it passes.
 
 use crate::clock;
