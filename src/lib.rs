@@ -9,6 +9,7 @@ pub mod control;
 pub mod cosocket;
 pub mod downstream;
 pub mod http;
+pub mod limits;
 pub mod log;
 pub mod lua;
 pub mod metrics;

@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["metrics", "log"],
     &["http", "regex", "shdict", "config"],
     &["resolver", "vars", "tls"],
-    &["cosocket", "upstream", "rollout"],
+    &["cosocket", "upstream", "rollout", "limits"],
     &["snapshot"],
     &["request"],
     &["lua", "downstream"],

@@ -55,6 +55,7 @@ fn compile(source: &Source) -> Result<Candidate, Diagnostics> {
     let known = Known {
         registry: Arc::default(),
         rollouts: Arc::default(),
+        limits: Arc::default(),
         dicts: Arc::default(),
         generation: 1,
     };

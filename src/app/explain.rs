@@ -29,6 +29,7 @@ pub fn explain(source: &Source, asked: &Asked) -> Result<Explanation, Failed> {
     let known = Known {
         registry: Arc::default(),
         rollouts: Arc::default(),
+        limits: Arc::default(),
         dicts: Arc::default(),
         generation: 1,
     };

@@ -121,6 +121,7 @@ async fn run(
     let known = Known {
         registry: Arc::default(),
         rollouts: Arc::default(),
+        limits: Arc::default(),
         dicts: Arc::default(),
         generation: 1,
     };

@@ -1,5 +1,6 @@
 //! What holds across a whole model, whichever language it was written in.
 
+mod limits;
 mod rollouts;
 
 use crate::config::diagnostic::{At, Diagnostic, Diagnostics};
@@ -30,7 +31,8 @@ pub(super) fn check(model: &Model, diagnostics: &mut Diagnostics) {
     listeners(&http.servers, diagnostics);
     let formats: BTreeSet<&str> =
         http.log_formats.iter().map(|it| it.name.as_str()).chain(PREDEFINED_FORMATS).collect();
-    let mut walk = Walk { formats, diagnostics };
+    let zones = limits::zones(http, diagnostics);
+    let mut walk = Walk { formats, zones, diagnostics };
     walk.settings(&http.settings);
     for server in &http.servers {
         walk.settings(&server.settings);
@@ -172,6 +174,7 @@ fn listeners(servers: &[Server], diagnostics: &mut Diagnostics) {
 
 struct Walk<'a> {
     formats: BTreeSet<&'a str>,
+    zones: limits::Zones<'a>,
     diagnostics: &'a mut Diagnostics,
 }
 
@@ -182,6 +185,7 @@ impl Walk<'_> {
                 self.diagnostics.fault(at, format!("unknown log format \"{format}\""));
             }
         }
+        limits::settings(settings, &self.zones, self.diagnostics);
     }
 
     fn rewrite(&mut self, ops: &[RewriteOp], depth: usize) {

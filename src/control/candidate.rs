@@ -4,6 +4,7 @@ use super::source::Source;
 use crate::config::Loaded;
 use crate::config::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::config::model::{Http, Model, WorkerProcesses};
+use crate::limits;
 use crate::log::ErrorLog;
 use crate::resolver::Resolver;
 use crate::rollout::Registry as Rollouts;
@@ -25,6 +26,8 @@ pub struct Known {
     pub registry: Arc<Registry>,
     /// The rollouts.
     pub rollouts: Arc<Rollouts>,
+    /// The zones of limits.
+    pub limits: Arc<limits::Registry>,
     /// The shared dictionaries in force.
     pub dicts: Arc<Dicts>,
     /// The number that the candidate gets.
@@ -41,6 +44,8 @@ pub struct Candidate {
     pub registry: Arc<Registry>,
     /// The rollouts that it was built with.
     pub rollouts: Arc<Rollouts>,
+    /// The zones of limits that it was built with.
+    pub limits: Arc<limits::Registry>,
     /// Its main error log.
     pub error_log: ErrorLog,
     /// What upstreams' names are resolved by.
@@ -142,6 +147,7 @@ fn compile(
         generation: known.generation,
         upstreams: &known.registry,
         rollouts: &known.rollouts,
+        limits: &known.limits,
         addresses,
         error_log: error_log.clone(),
         compile: &|chunk| trial.compile(chunk),
@@ -157,7 +163,18 @@ fn compile(
     let snapshot = Arc::new(snapshot);
     let registry = Arc::clone(&known.registry);
     let rollouts = Arc::clone(&known.rollouts);
-    Ok(Candidate { snapshot, dicts, registry, rollouts, error_log, resolver, diagnostics, files })
+    let limits = Arc::clone(&known.limits);
+    Ok(Candidate {
+        snapshot,
+        dicts,
+        registry,
+        rollouts,
+        limits,
+        error_log,
+        resolver,
+        diagnostics,
+        files,
+    })
 }
 
 /// nginx says so with level alert; it is the most frequent reason of a slow OpenResty.

@@ -18,7 +18,8 @@ impl Serving {
         let generation = self.generation + 1;
         let registry = Arc::clone(&self.registry);
         let rollouts = Arc::clone(&self.rollouts);
-        let known = Known { registry, rollouts, dicts: Arc::clone(&self.dicts), generation };
+        let (limits, dicts) = (Arc::clone(&self.limits), Arc::clone(&self.dicts));
+        let known = Known { registry, rollouts, limits, dicts, generation };
         let result = match Candidate::build(&self.source, known).await {
             Ok(candidate) => self.take_over(candidate).await,
             Err(diagnostics) => Err(diagnostics),

@@ -11,6 +11,7 @@ use super::source::Source;
 use crate::clock;
 use crate::clock::Tick;
 use crate::config::diagnostic::Diagnostics;
+use crate::limits;
 use crate::log;
 use crate::log::{Level, main_log};
 use crate::metrics;
@@ -54,6 +55,7 @@ pub(super) struct Serving {
     pub(super) source: Source,
     pub(super) registry: Arc<Registry>,
     pub(super) rollouts: Arc<rollout::Registry>,
+    pub(super) limits: Arc<limits::Registry>,
     pub(super) rollout_thread: RolloutThread,
     pub(super) resolver: Arc<ArcSwap<Resolver>>,
     pub(super) dicts: Arc<Dicts>,
@@ -126,6 +128,7 @@ impl Control {
             rollout_thread,
             resolver,
             rollouts: Arc::clone(&candidate.rollouts),
+            limits: Arc::clone(&candidate.limits),
             dicts: Arc::clone(&candidate.dicts),
             plan: candidate.plan(),
             generation: 0,

@@ -70,13 +70,14 @@ impl Unsent {
         self.at == self.small.len() && self.large.is_empty() && self.behind.is_empty()
     }
 
-    /// What comes next, the parts in their order.
-    pub fn slices(&self) -> [IoSlice<'_>; 3] {
-        [
-            IoSlice::new(&self.small[self.at..]),
-            IoSlice::new(&self.large),
-            IoSlice::new(&self.behind),
-        ]
+    /// What comes next, the parts in their order, `most` bytes of it.
+    pub fn slices_of(&self, most: u64) -> [IoSlice<'_>; 3] {
+        let mut left = usize::try_from(most).unwrap_or(usize::MAX);
+        [&self.small[self.at..], &self.large, &self.behind].map(|part| {
+            let part = &part[..part.len().min(left)];
+            left -= part.len();
+            IoSlice::new(part)
+        })
     }
 
     /// `count` bytes are sent.
@@ -115,7 +116,8 @@ mod tests {
     fn sent(unsent: &mut Unsent, step: usize) -> Vec<u8> {
         let mut out = Vec::new();
         while !unsent.is_empty() {
-            let all: Vec<u8> = unsent.slices().iter().flat_map(|it| it.to_vec()).collect();
+            let all: Vec<u8> =
+                unsent.slices_of(u64::MAX).iter().flat_map(|it| it.to_vec()).collect();
             let count = step.min(all.len());
             out.extend_from_slice(&all[..count]);
             unsent.advance(count);

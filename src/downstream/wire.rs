@@ -237,8 +237,21 @@ impl Wire {
     /// # Errors
     /// The client's connection failed, or the client took nothing for `send_timeout`.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.unsent.is_empty() {
-            let slices = self.unsent.slices();
+        let mut all = u64::MAX;
+        self.poll_flush_some(cx, &mut all)
+    }
+
+    /// Sends what was added, `left` bytes of it at most, from which those that were sent are taken.
+    ///
+    /// # Errors
+    /// As [`Self::poll_flush`].
+    pub fn poll_flush_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        left: &mut u64,
+    ) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() && *left > 0 {
+            let slices = self.unsent.slices_of(*left);
             let written = if slices[1].is_empty() {
                 Pin::new(&mut self.transport).poll_write(cx, &slices[0])
             } else {
@@ -252,10 +265,16 @@ impl Wire {
             };
             self.send_until = None;
             self.sent += count as u64;
+            *left -= count as u64;
             self.unsent.advance(count);
         }
         // TLS keeps what it could not write; a socket has nothing to flush.
         Pin::new(&mut self.transport).poll_flush(cx)
+    }
+
+    /// Whether all that was added is sent.
+    pub fn is_flushed(&self) -> bool {
+        self.unsent.is_empty()
     }
 
     /// A write that the client does not take waits for `send_timeout` at most.

@@ -46,6 +46,19 @@ impl Level {
         Self::ALL.get(usize::from(number)).copied()
     }
 
+    /// The next one that is less grave, down to `info` (`limit_req`'s delays).
+    pub const fn below(self) -> Self {
+        match self {
+            Self::Stderr | Self::Emerg => Self::Alert,
+            Self::Alert => Self::Crit,
+            Self::Crit => Self::Error,
+            Self::Error => Self::Warn,
+            Self::Warn => Self::Notice,
+            Self::Notice | Self::Info => Self::Info,
+            Self::Debug => Self::Debug,
+        }
+    }
+
     /// What a line shows in brackets, and `error_log` takes as its second argument.
     pub const fn name(self) -> &'static str {
         match self {

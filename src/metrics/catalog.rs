@@ -175,6 +175,8 @@ catalog! {
         "Active health checks by result: pass or fail.";
     upstream_retries: IntCounterVec = "moongate_upstream_retries_total" ["upstream"]
         "Requests passed on to another peer after a failed attempt.";
+    limited_requests: IntCounterVec = "moongate_limited_requests_total" ["zone", "result"]
+        "Requests that a zone of limit_req or limit_conn delayed or rejected.";
     rollout_decisions: IntCounterVec =
         "moongate_rollout_decisions_total" ["rollout", "canary_version", "reason"]
         "Requests that a rollout gave a variant, by reason.";

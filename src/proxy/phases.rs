@@ -9,6 +9,7 @@ use super::error_page;
 use super::explain;
 use super::filters;
 use super::host;
+use super::limits;
 use super::lua_phase::{self, Ended};
 use super::more_headers;
 use super::redirect;
@@ -234,6 +235,12 @@ impl Serving<'_> {
         let flow = self.rewrite().await?;
         if flow != Flow::Continue {
             return Ok(flow);
+        }
+        if self.request.conf().limits.is_some() {
+            let flow = Box::pin(limits::run(self)).await?;
+            if flow != Flow::Continue {
+                return Ok(flow);
+            }
         }
         let flow = access::run(self).await?;
         if flow != Flow::Continue {

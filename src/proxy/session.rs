@@ -5,6 +5,7 @@
 use super::body::{self, Reader};
 use super::error::{Error, Result};
 use super::head;
+use super::pace::Pace;
 use super::pingora_client;
 use super::trailers::takes_trailers;
 use crate::downstream::Wire;
@@ -105,6 +106,7 @@ impl<'a> Client<'a> {
         if with_head {
             request.connection.send_timeout_ms.set(request.conf().send_timeout_ms);
             let is_all = last && chunks.is_empty() && !has_trailers;
+            request.settle_pace();
             self.write_head(request, is_all).await?;
         }
         if head::has_body(request) {
@@ -158,11 +160,8 @@ impl<'a> Client<'a> {
                 if wire.is_enough() { self.flush_socket().await } else { Ok(()) }
             }
             Side::Pingora(session) => {
-                let count = chunk.len() as u64;
-                request.body_bytes_sent.set(request.body_bytes_sent.get() + count);
-                request.bytes_sent.set(request.bytes_sent.get() + count);
                 self.is_ended = last;
-                Box::pin(pingora_client::write_chunk(session, chunk, last)).await
+                Box::pin(write_paced(session, request, chunk, last)).await
             }
             Side::Captured(kept) => kept.push(&chunk, request),
         }
@@ -201,7 +200,10 @@ impl<'a> Client<'a> {
         let request = &*self.request;
         match &mut self.side {
             Side::H1 { wire, head_length, .. } => {
-                let flushed = poll_fn(|cx| wire.poll_flush(cx)).await;
+                let flushed = match Pace::of(request) {
+                    None => poll_fn(|cx| wire.poll_flush(cx)).await,
+                    Some(pace) => Box::pin(pace.flush(request, wire)).await,
+                };
                 request.bytes_sent.set(wire.sent());
                 request.body_bytes_sent.set(wire.sent().saturating_sub(*head_length));
                 flushed.inspect_err(|error| body::note_write_fault(request, error))?;
@@ -278,6 +280,35 @@ impl<'a> Client<'a> {
         match &mut self.side {
             Side::H1 { wire, .. } => Some(wire),
             Side::Pingora(_) | Side::Captured(_) => None,
+        }
+    }
+}
+
+/// Writes a part of a body by HTTP/2, as fast as `limit_rate` lets it.
+async fn write_paced(
+    session: &mut Session,
+    request: &Request,
+    mut chunk: Bytes,
+    last: bool,
+) -> Result<()> {
+    let pace = Pace::of(request);
+    loop {
+        let before = request.bytes_sent.get();
+        let room = match pace {
+            None => chunk.len(),
+            Some(pace) => usize::try_from(pace.wait(request, before).await).unwrap_or(usize::MAX),
+        };
+        let part = chunk.split_to(room.min(chunk.len()));
+        let count = part.len() as u64;
+        request.body_bytes_sent.set(request.body_bytes_sent.get() + count);
+        request.bytes_sent.set(before + count);
+        pingora_client::write_chunk(session, part, last && chunk.is_empty()).await?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        if let Some(pace) = pace {
+            pingora_client::flush(session).await?;
+            pace.rest(before, before + count).await;
         }
     }
 }

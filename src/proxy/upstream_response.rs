@@ -13,7 +13,7 @@ use crate::http::h1::response_head::{Meaning, ReceivedHead};
 use crate::http::headers::Headers;
 use crate::http::uri;
 use crate::log::Level;
-use crate::request::{Request, ResponseHead};
+use crate::request::{Request, ResponseHead, decimal};
 use crate::rollout::Ending;
 use crate::snapshot::conf::ProxyConf;
 use crate::upstream::ActiveGuard;
@@ -48,6 +48,9 @@ pub(super) async fn pass(
         && request.conf().error_page.iter().any(|it| it.statuses.contains(&status));
     let target = head.meant(Meaning::AccelRedirect).map(|it| it.value_bytes());
     let buffering = is_buffered(&proxy, &head);
+    if let Some(rate) = head.meant(Meaning::AccelLimitRate).and_then(|it| decimal(it.value())) {
+        request.limits.rate.set(Some(rate));
+    }
     trailers::note_head(&request, &head);
     *request.upstream_headers.borrow_mut() = head;
     if intercepted {

@@ -2,6 +2,7 @@
 
 use super::attempt::seconds;
 use super::connection::Address;
+use super::limits::Limited;
 use super::{Body, Request, Version};
 use crate::clock;
 use crate::http::basic;
@@ -128,7 +129,9 @@ impl Request {
             Var::Builtin(Builtin::CanaryReason) => {
                 self.decision.borrow_mut().reason = value.unwrap_or_default();
             }
-            Var::Builtin(Builtin::LimitRate) => *self.limit_rate.borrow_mut() = value,
+            Var::Builtin(Builtin::LimitRate) => {
+                self.assign_limit_rate(&value.unwrap_or_default());
+            }
             _ => return Err("variable not changeable"),
         }
         Ok(())
@@ -228,7 +231,9 @@ impl Request {
                 put(Some(self.root_path().as_os_str().as_encoded_bytes()), out);
                 put(Some(&self.uri.borrow()), out)
             }
-            B::LimitRate => put(Some(self.limit_rate.borrow().as_deref().unwrap_or(b"0")), out),
+            B::LimitRate => number(self.limits.rate.get().unwrap_or(0), out),
+            B::LimitReqStatus => limited(self.main().limits.requests.get(), out),
+            B::LimitConnStatus => limited(self.main().limits.connections.get(), out),
             B::CanaryVersion => put(Some(&self.decision.borrow().version), out),
             B::CanaryReason => put(Some(self.decision.borrow().why()), out),
             B::RolloutReason | B::RolloutWeight => self.append_rollout(builtin, out),
@@ -383,6 +388,10 @@ impl Drop for Deeper<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() + 1);
     }
+}
+
+fn limited(said: Option<Limited>, out: &mut Vec<u8>) -> bool {
+    put(said.map(|it| it.as_str().as_bytes()), out)
 }
 
 fn some(value: &Bytes, out: &mut Vec<u8>) -> bool {

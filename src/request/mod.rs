@@ -13,6 +13,7 @@ pub mod echo;
 mod evaluate;
 pub mod explain;
 mod fields;
+pub mod limits;
 mod log_line;
 mod parametric;
 pub mod response;
@@ -169,8 +170,8 @@ pub struct Request {
     pub trace: RefCell<Option<Box<Trace>>>,
     /// Whether there is a trace: asked wherever something may be noted.
     pub(in crate::request) is_traced: Cell<bool>,
-    /// `$limit_rate`.
-    pub limit_rate: RefCell<Option<Bytes>>,
+    /// What limits have said of it, and how fast its answer may leave.
+    pub limits: limits::Limits,
     /// `$request_id`, made when it is first asked for.
     pub request_id: RefCell<Option<Bytes>>,
     /// What Lua keeps for the request (its `ngx.ctx`, its VM); dropped by whoever owns the type.
@@ -323,7 +324,7 @@ impl Request {
             charge: RefCell::default(),
             trace: RefCell::default(),
             is_traced: Cell::new(false),
-            limit_rate: RefCell::default(),
+            limits: limits::Limits::default(),
             request_id: RefCell::default(),
             lua: RefCell::default(),
             is_fake: parts.is_fake,

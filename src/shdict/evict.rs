@@ -2,7 +2,7 @@
 
 use crate::shdict::slab::{PAGE, Page};
 use crate::shdict::store::Store;
-use crate::shdict::table::Place;
+use crate::shdict::table::{Keyed, Place};
 
 /// How often room is made for one entry before the answer is `"no memory"`.
 const MAX_ROUNDS: usize = 30;

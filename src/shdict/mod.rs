@@ -12,9 +12,9 @@
 
 mod evict;
 mod list;
-mod slab;
+pub mod slab;
 mod store;
-mod table;
+pub mod table;
 
 pub use list::Item;
 pub use store::{Op, Value};

@@ -1,5 +1,7 @@
 //! Entries by key and by age: a hash table whose entries are also a list from the one used last to
 //! the one not used for longest. Both are links between places in one vector.
+//!
+//! Zones of limits (`limits/`) are kept in the same way.
 
 use crate::shdict::list::Items;
 use crate::shdict::slab::Page;
@@ -26,6 +28,12 @@ pub enum Kind {
     List(Items),
 }
 
+/// What a table can hold.
+pub trait Keyed: Default {
+    /// What the entry is found by; it stays while the entry is in a table.
+    fn key(&self) -> &[u8];
+}
+
 /// One entry.
 #[derive(Debug, Default)]
 pub struct Entry {
@@ -43,12 +51,13 @@ pub struct Entry {
     pub page: Page,
 }
 
-impl Entry {
-    /// The key.
-    pub fn key(&self) -> &[u8] {
+impl Keyed for Entry {
+    fn key(&self) -> &[u8] {
         &self.bytes[..self.key_len]
     }
+}
 
+impl Entry {
     /// The value, if it is a string.
     pub fn text(&self) -> &[u8] {
         &self.bytes[self.key_len..]
@@ -56,8 +65,8 @@ impl Entry {
 }
 
 #[derive(Debug)]
-struct Slot {
-    entry: Entry,
+struct Slot<E> {
+    entry: E,
     hash: u64,
     /// The next entry in the same bucket, or the next free slot.
     next: u32,
@@ -67,8 +76,8 @@ struct Slot {
 
 /// The entries.
 #[derive(Debug)]
-pub struct Table {
-    slots: Vec<Slot>,
+pub struct Table<E = Entry> {
+    slots: Vec<Slot<E>>,
     buckets: Vec<u32>,
     free: u32,
     newest: u32,
@@ -82,7 +91,13 @@ const fn at(index: u32) -> usize {
     index as usize
 }
 
-impl Table {
+impl<E: Keyed> Default for Table<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E: Keyed> Table<E> {
     /// No entries.
     pub fn new() -> Self {
         Self {
@@ -115,7 +130,7 @@ impl Table {
     }
 
     /// Adds an entry, whose key must not be there, as the newest.
-    pub fn insert(&mut self, entry: Entry) -> Place {
+    pub fn insert(&mut self, entry: E) -> Place {
         if self.len == self.buckets.len() {
             self.grow();
         }
@@ -142,7 +157,7 @@ impl Table {
     }
 
     /// Takes an entry out.
-    pub fn remove(&mut self, place: Place) -> Entry {
+    pub fn remove(&mut self, place: Place) -> E {
         let Place(index) = place;
         self.unlink(index);
         let (hash, next) = (self.slots[at(index)].hash, self.slots[at(index)].next);
@@ -182,12 +197,12 @@ impl Table {
     }
 
     /// The entry at a place.
-    pub fn entry(&self, place: Place) -> &Entry {
+    pub fn entry(&self, place: Place) -> &E {
         &self.slots[at(place.0)].entry
     }
 
     /// The entry at a place; its key must stay.
-    pub fn entry_mut(&mut self, place: Place) -> &mut Entry {
+    pub fn entry_mut(&mut self, place: Place) -> &mut E {
         &mut self.slots[at(place.0)].entry
     }
 

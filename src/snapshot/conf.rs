@@ -3,6 +3,7 @@
 use super::ChunkId;
 use super::access::Access;
 use super::echo::Around;
+use super::limits::{Limits, Pace};
 use super::more_headers::MoreHeaders;
 use crate::config::model;
 use crate::http::setters::Base32;
@@ -24,6 +25,10 @@ pub struct Conf {
     pub base32: Base32,
     /// Who may come in; `None` where nothing was said.
     pub access: Option<Arc<Access>>,
+    /// How much a client may ask for; `None` where nothing was said.
+    pub limits: Option<Arc<Limits>>,
+    /// How fast responses leave; `None` where nothing was said.
+    pub pace: Option<Arc<Pace>>,
     /// Lines of headers-more for the response.
     pub more_headers: Arc<[MoreHeaders]>,
     /// The same for the request.

@@ -64,7 +64,9 @@ builtins! {
     Http2 "http2", "\"h2\" or \"h2c\" (without TLS) for HTTP/2, else empty";
     Https "https", "\"on\" over TLS, else empty";
     IsArgs "is_args", "\"?\" when there are arguments, else empty";
-    LimitRate "limit_rate" = writable, "kept for scripts that assign it; 0";
+    LimitConnStatus "limit_conn_status", "PASSED, REJECTED or REJECTED_DRY_RUN by `limit_conn`";
+    LimitRate "limit_rate" = writable, "bytes a second that the response may take; 0: no limit";
+    LimitReqStatus "limit_req_status", "PASSED, DELAYED or REJECTED by `limit_req`, or _DRY_RUN";
     Msec "msec", "current time in seconds with milliseconds";
     NginxVersion "nginx_version", "the nginx version whose behaviour is followed";
     Pid "pid", "process number";

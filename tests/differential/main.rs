@@ -96,6 +96,7 @@ fn load(name: &str, text: &str, prefix: &Path) -> Result<(), Diagnostics> {
         generation: 1,
         upstreams: &Registry::new(),
         rollouts: &Default::default(),
+        limits: &Default::default(),
         addresses: &addresses.into(),
         error_log: ErrorLog::silent(),
         compile: &|_| Ok(()),

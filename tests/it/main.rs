@@ -19,6 +19,7 @@ mod http2_framing;
 mod http2_outages;
 mod http2_upstreams;
 mod libraries;
+mod limits;
 mod logs;
 mod lua_clients;
 mod lua_errors;

@@ -18,6 +18,7 @@ fn handle() -> Handle {
     let known = Known {
         registry: Arc::default(),
         rollouts: Arc::default(),
+        limits: Arc::default(),
         dicts: Arc::default(),
         generation: 1,
     };

@@ -1,6 +1,9 @@
 //! The `http` block: servers, and what they share.
 
-use super::{Location, LogFormat, LuaHttp, RewriteOp, Rollout, Settings, Text, Upstream};
+use super::{
+    LimitConnZone, LimitReqZone, Location, LogFormat, LuaHttp, RewriteOp, Rollout, Settings, Text,
+    Upstream,
+};
 use crate::config::diagnostic::At;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +32,12 @@ pub struct Http {
     pub upstream_lists: Vec<(String, Vec<String>)>,
     /// `log_format` lines.
     pub log_formats: Vec<LogFormat>,
+    /// `limit_req_zone` lines.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limit_req_zones: Vec<LimitReqZone>,
+    /// `limit_conn_zone` lines.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limit_conn_zones: Vec<LimitConnZone>,
     /// Lua's http-level directives.
     pub lua: LuaHttp,
     /// `types { … }` or the included mime.types: extension -> type.

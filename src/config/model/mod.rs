@@ -7,6 +7,7 @@
 pub mod access;
 mod handler;
 mod http;
+mod limits;
 mod location;
 mod log;
 mod lua;
@@ -23,6 +24,7 @@ pub use handler::{EchoCommand, EchoLine, EchoVerb, Handler};
 pub use http::{
     Http, Listen, Map, MapEntry, Resolver, Server, ServerName, SplitClients, SplitPart,
 };
+pub use limits::{LimitConn, LimitConnZone, LimitReq, LimitReqZone};
 pub use location::{
     Condition, IfBlock, Location, LocationMatch, ProxyPass, Return, Rewrite, RewriteFlag,
     RewriteOp, Text,

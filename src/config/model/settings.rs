@@ -2,8 +2,8 @@
 
 use super::{
     AccessLog, AccessRule, AddHeader, Chunk, EchoLine, ErrorLog, ErrorPage, LargeBuffers,
-    LingeringClose, MoreHeaders, NextUpstream, PlacedText, Resolver, ServerTokens, SessionCache,
-    SizeUnlimited, Text, TlsVersion, VerifyClient,
+    LimitConn, LimitReq, LingeringClose, MoreHeaders, NextUpstream, PlacedText, Resolver,
+    ServerTokens, SessionCache, SizeUnlimited, Text, TlsVersion, VerifyClient,
 };
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +74,26 @@ settings! {
     auth_basic: Text,
     /// `auth_basic_user_file`
     auth_basic_user_file: Text,
+    /// `limit_req` lines.
+    limit_req: Vec<LimitReq>,
+    /// `limit_req_status`; default 503.
+    limit_req_status: u16,
+    /// `limit_req_log_level`, a number as of `error_log`; default 4, `error`.
+    limit_req_log_level: u8,
+    /// `limit_req_dry_run`; default off.
+    limit_req_dry_run: bool,
+    /// `limit_conn` lines.
+    limit_conn: Vec<LimitConn>,
+    /// `limit_conn_status`; default 503.
+    limit_conn_status: u16,
+    /// `limit_conn_log_level`, a number as of `error_log`; default 4, `error`.
+    limit_conn_log_level: u8,
+    /// `limit_conn_dry_run`; default off.
+    limit_conn_dry_run: bool,
+    /// `limit_rate`, bytes a second; default 0, no limit.
+    limit_rate: Text,
+    /// `limit_rate_after`, bytes; default 0.
+    limit_rate_after: Text,
     /// `set_base32_padding`; default on.
     set_base32_padding: bool,
     /// `set_base32_alphabet`; default `0` to `9` and `a` to `v`.

@@ -13,6 +13,7 @@ fn known() -> Known {
     Known {
         registry: Arc::default(),
         rollouts: Arc::default(),
+        limits: Arc::default(),
         dicts: Arc::default(),
         generation: 7,
     }

@@ -55,6 +55,8 @@ pub enum Meaning {
     AccelRedirect,
     /// `X-Accel-Buffering`.
     AccelBuffering,
+    /// `X-Accel-Limit-Rate`.
+    AccelLimitRate,
     /// `Connection`, `Keep-Alive` or `Transfer-Encoding`: of one connection only.
     HopByHop,
     /// None.
@@ -320,6 +322,7 @@ fn meaning_of(name: &[u8]) -> Meaning {
         16 if is(b"x-accel-redirect") => Meaning::AccelRedirect,
         17 if is(TRANSFER_ENCODING) => Meaning::HopByHop,
         17 if is(b"x-accel-buffering") => Meaning::AccelBuffering,
+        18 if is(b"x-accel-limit-rate") => Meaning::AccelLimitRate,
         _ => Meaning::Other,
     }
 }

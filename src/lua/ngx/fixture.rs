@@ -94,6 +94,7 @@ pub fn snapshot(directives: &str, error_log: ErrorLog) -> Arc<Snapshot> {
         generation: 1,
         upstreams: &registry,
         rollouts: &Default::default(),
+        limits: &Default::default(),
         addresses: &Addresses::default(),
         error_log,
         compile: &|_| Ok(()),

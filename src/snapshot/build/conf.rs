@@ -69,6 +69,8 @@ impl Build<'_> {
             add_header: self.add_headers(settings),
             base32: base32(settings),
             access: self.access(settings, at),
+            limits: self.limits(settings),
+            pace: self.pace(settings, at),
             more_headers: self.more_headers(&settings.more_headers),
             more_input_headers: self.more_headers(&settings.more_input_headers),
             echo_around: self.echo_around(settings),

@@ -7,6 +7,7 @@ mod conf;
 mod cosocket;
 mod echo;
 mod grpc;
+mod limits;
 mod locations;
 mod maps;
 mod proxy_pass;
@@ -52,6 +53,8 @@ pub struct Inputs<'a> {
     pub upstreams: &'a Registry,
     /// Live rollouts: the snapshot's are made in here.
     pub rollouts: &'a crate::rollout::Registry,
+    /// Live zones of limits: the snapshot's are found or made in here.
+    pub limits: &'a crate::limits::Registry,
     /// What the names of upstreams resolved to.
     pub addresses: &'a Addresses,
     /// The main level's error log, already open.
@@ -73,6 +76,7 @@ pub fn build(inputs: &Inputs<'_>) -> Result<(Snapshot, Diagnostics), Diagnostics
         locations: Vec::new(),
         upstreams: foldhash::HashMap::default(),
         groups: Arc::default(),
+        zones: limits::Zones::default(),
         regexes: HashMap::new(),
         types: Arc::default(),
         clients: Vec::new(),
@@ -94,6 +98,7 @@ struct Build<'a> {
     locations: Vec<Location>,
     upstreams: foldhash::HashMap<Box<str>, super::Upstream>,
     groups: Arc<crate::upstream::Groups>,
+    zones: limits::Zones,
     regexes: HashMap<(String, bool), Arc<Regex>>,
     types: Arc<crate::http::mime::Types>,
     /// What was built of equal `proxy_ssl_*`, so that locations share connections and sessions.
@@ -113,6 +118,7 @@ impl Build<'_> {
         let rollouts = inputs.rollouts.build(&http.rollouts, inputs.prefix, &mut self.diagnostics);
         self.declare(http);
         self.upstreams(http);
+        self.zones(http);
         let maps = self.maps(http);
         let splits = self.splits(http);
         let assignments = self.assignments(http, &rollouts);

@@ -9,6 +9,7 @@ mod grpc;
 mod grpc_ssl;
 mod health;
 mod http;
+mod limits;
 mod listen;
 mod location;
 mod log;
@@ -49,6 +50,7 @@ pub fn all() -> impl Iterator<Item = &'static Directive> {
         rollout::TABLE,
         rollout_choice::TABLE,
         access::TABLE,
+        limits::TABLE,
         echo::TABLE,
         setters::TABLE,
         more_headers::TABLE,

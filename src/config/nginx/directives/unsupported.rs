@@ -5,7 +5,6 @@ use crate::config::nginx::directive::{ANYWHERE, Directive, ROLLOUT, unsupported}
 
 const ACCESS: &str = "decide in access_by_lua_block, or in front of Moongate";
 const CACHE: &str = "answers are not cached";
-const LIMIT: &str = "count in a lua_shared_dict in access_by_lua_block";
 const MAPPED: &str = "use map, or Lua";
 const METHODS: &str = "compare $request_method in \"if\", or decide in access_by_lua_block";
 const OTHER: &str = "only HTTP upstreams are, by proxy_pass, and gRPC by grpc_pass";
@@ -29,8 +28,6 @@ pub(super) const FAMILIES: &[(&str, &str)] = &[
     ("http3", QUIC),
     ("proxy_ssl_", ""),
     ("proxy_cache_", CACHE),
-    ("limit_req", LIMIT),
-    ("limit_conn", LIMIT),
     ("image_filter", ""),
     ("xslt_", ""),
     ("userid", ""),
@@ -68,8 +65,6 @@ pub(super) const TABLE: &[Directive] = &[
     unsupported("ignore_invalid_headers", "invalid headers are always dropped"),
     unsupported("keepalive_min_timeout", ""),
     unsupported("least_time", ""),
-    unsupported("limit_rate", ""),
-    unsupported("limit_rate_after", ""),
     unsupported("mail", ""),
     unsupported("max_headers", ""),
     unsupported("max_ranges", ""),
