@@ -3,11 +3,12 @@
 use crate::cosocket::error::Error;
 use crate::cosocket::pipe::Pipe;
 use crate::cosocket::tls;
+use crate::sys::raw_stream::RawStream;
+use crate::sys::socket::Address;
 use openssl::ssl::ShutdownState;
 use openssl::ssl::SslStream;
 use std::fmt;
 use std::io;
-use std::io::Read;
 use std::io::Write;
 use std::net::IpAddr;
 use std::net::SocketAddr;
@@ -19,9 +20,6 @@ use std::task::Poll;
 use std::task::ready;
 use tokio::io::AsyncRead;
 use tokio::io::ReadBuf;
-use tokio::net::TcpSocket;
-use tokio::net::TcpStream;
-use tokio::net::UnixStream;
 
 /// Where a connection goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,82 +90,11 @@ impl fmt::Display for Target {
     }
 }
 
-/// The bare socket under a connection.
-#[derive(Debug)]
-pub enum Raw {
-    /// TCP.
-    Tcp(TcpStream),
-    /// A unix socket.
-    Unix(UnixStream),
-}
-
-impl Raw {
-    /// Waits until there may be something to read.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(socket) => socket.poll_read_ready(cx),
-            Self::Unix(socket) => socket.poll_read_ready(cx),
-        }
-    }
-
-    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(socket) => socket.poll_write_ready(cx),
-            Self::Unix(socket) => socket.poll_write_ready(cx),
-        }
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, room),
-            Self::Unix(socket) => Pin::new(socket).poll_read(cx, room),
-        }
-    }
-
-    fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.try_read(room),
-            Self::Unix(socket) => socket.try_read(room),
-        }
-    }
-
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.try_write(bytes),
-            Self::Unix(socket) => socket.try_write(bytes),
-        }
-    }
-
-    /// The socket, for its options.
-    pub fn options(&self) -> socket2::SockRef<'_> {
-        match self {
-            Self::Tcp(socket) => socket.into(),
-            Self::Unix(socket) => socket.into(),
-        }
-    }
-}
-
-impl Read for Raw {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        self.try_read(room)
-    }
-}
-
-impl Write for Raw {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.try_write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// A connection.
 #[derive(Debug)]
 pub enum Stream {
     /// In the clear.
-    Plain(Raw),
+    Plain(RawStream),
     /// Within TLS.
     Tls(Box<Secured>),
     /// The client's own.
@@ -176,7 +103,7 @@ pub enum Stream {
 
 /// A connection within TLS.
 #[derive(Debug)]
-pub struct Secured(pub SslStream<Raw>);
+pub struct Secured(pub SslStream<RawStream>);
 
 impl Drop for Secured {
     fn drop(&mut self) {
@@ -193,23 +120,16 @@ impl Stream {
     /// The operating system's.
     pub async fn connect(target: &Target, local: Option<IpAddr>) -> io::Result<Self> {
         let address = match target {
-            Target::Unix(path) => {
-                return Ok(Self::Plain(Raw::Unix(UnixStream::connect(path).await?)));
-            }
-            Target::Address(address) => *address,
+            Target::Unix(path) => Address::Unix(path.clone()),
+            Target::Address(address) => Address::Tcp(*address),
             Target::Name(..) => return Err(io::ErrorKind::InvalidInput.into()),
         };
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(local) = local {
-            socket.bind(SocketAddr::new(local, 0))?;
-        }
-        let stream = socket.connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self::Plain(Raw::Tcp(stream)))
+        let local = local.map(|it| SocketAddr::new(it, 0));
+        Ok(Self::Plain(RawStream::connect(&address, local).await?))
     }
 
     /// The bare socket; that of a client belongs to somebody else.
-    pub fn raw(&self) -> Option<&Raw> {
+    pub fn raw(&self) -> Option<&RawStream> {
         match self {
             Self::Plain(raw) => Some(raw),
             Self::Tls(stream) => Some(stream.0.get_ref()),
@@ -227,7 +147,7 @@ impl Stream {
                 // After a short read this does not ask the system again before it has said more.
                 Self::Plain(raw) => {
                     let mut room = ReadBuf::new(room);
-                    ready!(raw.poll_read(cx, &mut room))?;
+                    ready!(Pin::new(raw).poll_read(cx, &mut room))?;
                     return Poll::Ready(Ok(room.filled().len()));
                 }
                 Self::Tls(stream) => match stream.0.ssl_read(room) {
@@ -249,7 +169,7 @@ impl Stream {
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             match self {
-                Self::Plain(raw) => match raw.try_write(bytes) {
+                Self::Plain(raw) => match raw.write(bytes) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         ready!(raw.poll_writable(cx))?;
                     }
@@ -279,7 +199,7 @@ impl Stream {
 }
 
 /// Waits for what TLS needs of the socket.
-pub fn poll_need(raw: &Raw, need: tls::Need, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+pub fn poll_need(raw: &RawStream, need: tls::Need, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     match need {
         tls::Need::Read => raw.poll_readable(cx),
         tls::Need::Write => raw.poll_writable(cx),

@@ -1,11 +1,11 @@
 //! TLS as a client: a context made of `lua_ssl_*`, handshakes, what they are judged by.
 
 use crate::cosocket::error::Error;
-use crate::cosocket::stream::Raw;
 use crate::cosocket::stream::Secured;
 use crate::cosocket::stream::Stream;
 use crate::cosocket::stream::poll_need;
 use crate::sys::openssl::resume;
+use crate::sys::raw_stream::RawStream;
 use once_cell::sync::OnceCell;
 use openssl::error::ErrorStack;
 use openssl::ssl::ErrorCode;
@@ -218,7 +218,7 @@ impl ClientTls {
     ///
     /// # Errors
     /// `handshake failed`, or why the certificate is refused: OpenSSL's code and words.
-    pub async fn handshake(&self, raw: Raw, wish: Wish) -> Result<Stream, Error> {
+    pub async fn handshake(&self, raw: RawStream, wish: Wish) -> Result<Stream, Error> {
         let text = |it: &str| Error::Text(it.to_owned());
         let broken = |_| text("failed to create ssl connection");
         let context = self.context().map_err(|_| text("failed to create ssl connection"))?;

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::log::{Level, Line, main_log};
 use crate::metrics;
 use crate::request::Connection;
+use crate::sys::raw_stream::RawStream;
 use crate::tls;
 use crate::tls::{Endpoint, Handshake, Question, RECORD_BYTES, Shaken, TlsStream};
 use bytes::BytesMut;
@@ -72,11 +73,11 @@ enum Ended {
 }
 
 /// Opens a connection as its listener wants it; `None` when it has ended, which was logged.
-pub async fn open(transport: Transport, wait: &HeadWait, wanted: &Wanted) -> Option<Opened> {
+pub async fn open(stream: RawStream, wait: &HeadWait, wanted: &Wanted) -> Option<Opened> {
     let opened = match &wanted.tls {
-        Some(endpoint) => secure(transport, wait, endpoint, wanted.scripts.as_ref()).await,
-        None if wanted.http2 => sniff(transport, wait).await,
-        None => Ok(Opened { transport, http2: false }),
+        Some(endpoint) => secure(stream, wait, endpoint, wanted.scripts.as_ref()).await,
+        None if wanted.http2 => sniff(stream, wait).await,
+        None => Ok(Opened { transport: Transport::Plain(stream), http2: false }),
     };
     match opened {
         Ok(opened) => Some(opened),
@@ -91,19 +92,19 @@ pub async fn open(transport: Transport, wait: &HeadWait, wanted: &Wanted) -> Opt
 
 /// Shakes hands; a client that speaks HTTP without TLS is to be told by a response.
 async fn secure(
-    transport: Transport,
+    stream: RawStream,
     wait: &HeadWait,
     endpoint: &Endpoint,
     scripts: Option<&Rc<dyn Scripts>>,
 ) -> Result<Opened, Ended> {
-    let (transport, begun) = first(transport, wait, |it| !it.is_empty()).await?;
+    let (stream, begun) = first(stream, wait, |it| !it.is_empty()).await?;
     if !begun.first().is_some_and(|it| *it == HANDSHAKE || it & OLD_HELLO != 0) {
         wait.connection.misses_tls.set(true);
-        return Ok(again(transport, begun, false));
+        return Ok(again(stream, begun, false));
     }
     let short = |it: openssl::error::ErrorStack| Ended::Failed(format!("SSL_new() failed: {it}"));
     let ssl = endpoint.accept().map_err(short)?;
-    let mut stream = TlsStream::new(ssl, transport, begun, WRITE_BYTES).map_err(short)?;
+    let mut stream = TlsStream::new(ssl, stream, begun, WRITE_BYTES).map_err(short)?;
     let established = loop {
         let shaken = patiently(wait, "SSL handshaking", |cx| stream.poll_handshake(cx)).await?;
         let question = match shaken.map_err(Ended::Failed)? {
@@ -129,35 +130,35 @@ async fn secure(
 }
 
 /// Looks whether a connection begins as HTTP/2 does; as soon as it does not, it is HTTP/1.
-async fn sniff(transport: Transport, wait: &HeadWait) -> Result<Opened, Ended> {
+async fn sniff(stream: RawStream, wait: &HeadWait) -> Result<Opened, Ended> {
     let is_known = |it: &[u8]| it.len() >= PREFACE.len() || !PREFACE.starts_with(it);
-    let (transport, begun) = first(transport, wait, is_known).await?;
+    let (stream, begun) = first(stream, wait, is_known).await?;
     let http2 = begun.starts_with(PREFACE);
-    Ok(again(transport, begun, http2))
+    Ok(again(stream, begun, http2))
 }
 
-fn again(rest: Transport, bytes: BytesMut, http2: bool) -> Opened {
+fn again(rest: RawStream, bytes: BytesMut, http2: bool) -> Opened {
     Opened { transport: Transport::Begun(Box::new(Begun { bytes, rest })), http2 }
 }
 
 /// Reads until `is_enough`; a client that ends before has gone.
 async fn first(
-    mut transport: Transport,
+    mut stream: RawStream,
     wait: &HeadWait,
     is_enough: impl Fn(&[u8]) -> bool,
-) -> Result<(Transport, BytesMut), Ended> {
+) -> Result<(RawStream, BytesMut), Ended> {
     let mut begun = BytesMut::new();
     while begun.is_empty() || !is_enough(&begun) {
         let read = patiently(wait, "reading client request headers", |cx| {
             begun.reserve(FIRST_BYTES);
-            pin!(transport.read_buf(&mut begun)).poll(cx)
+            pin!(stream.read_buf(&mut begun)).poll(cx)
         });
         match read.await? {
             Ok(0) | Err(_) => return Err(Ended::Gone),
             Ok(_) => wait.arrived(clock::monotonic()),
         };
     }
-    Ok((transport, begun))
+    Ok((stream, begun))
 }
 
 /// Polls until that is done, or the wait for a head is over.

@@ -1,6 +1,6 @@
 //! What carries a client's bytes.
 
-use crate::request::connection::Address;
+use crate::sys::raw_stream::RawStream;
 use crate::tls::TlsStream;
 use bytes::BytesMut;
 use std::io;
@@ -9,18 +9,15 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
 
 /// A client's connection as the kernel gives it, or TLS.
 #[derive(Debug)]
 pub enum Transport {
-    /// TCP.
-    Tcp(TcpStream),
-    /// A unix socket.
-    Unix(UnixStream),
-    /// TLS over one of these.
-    Tls(Box<TlsStream<Transport>>),
-    /// One of these, of which some was read already.
+    /// In the clear.
+    Plain(RawStream),
+    /// TLS.
+    Tls(Box<TlsStream<RawStream>>),
+    /// In the clear, and some was read already.
     Begun(Box<Begun>),
 }
 
@@ -30,39 +27,13 @@ pub struct Begun {
     /// What was read, and is to be read again.
     pub bytes: BytesMut,
     /// What follows.
-    pub rest: Transport,
-}
-
-impl Transport {
-    /// The client's end and ours.
-    ///
-    /// # Errors
-    /// When the client is gone already.
-    pub fn ends(&self) -> io::Result<(Address, Address)> {
-        Ok(match self {
-            Self::Tcp(it) => (Address::Inet(it.peer_addr()?), Address::Inet(it.local_addr()?)),
-            Self::Unix(_) => (Address::Unix, Address::Unix),
-            Self::Tls(it) => it.socket().ends()?,
-            Self::Begun(it) => it.rest.ends()?,
-        })
-    }
-
-    /// Sends small writes at once, and asks a silent client now and then whether it is there.
-    ///
-    /// # Errors
-    /// When the client is gone already.
-    pub fn set_options(&self, keepalive: bool) -> io::Result<()> {
-        let Self::Tcp(tcp) = self else { return Ok(()) };
-        tcp.set_nodelay(true)?;
-        if keepalive { socket2::SockRef::from(tcp).set_keepalive(true) } else { Ok(()) }
-    }
+    pub rest: RawStream,
 }
 
 impl AsRawFd for Transport {
     fn as_raw_fd(&self) -> RawFd {
         match self {
-            Self::Tcp(it) => it.as_raw_fd(),
-            Self::Unix(it) => it.as_raw_fd(),
+            Self::Plain(it) => it.as_raw_fd(),
             Self::Tls(it) => it.socket().as_raw_fd(),
             Self::Begun(it) => it.rest.as_raw_fd(),
         }
@@ -76,8 +47,7 @@ impl AsyncRead for Transport {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(it) => Pin::new(it).poll_read(cx, buffer),
-            Self::Unix(it) => Pin::new(it).poll_read(cx, buffer),
+            Self::Plain(it) => Pin::new(it).poll_read(cx, buffer),
             Self::Tls(it) => Pin::new(it).poll_read(cx, buffer),
             Self::Begun(it) if !it.bytes.is_empty() => {
                 let count = it.bytes.len().min(buffer.remaining());
@@ -96,8 +66,7 @@ impl AsyncWrite for Transport {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(it) => Pin::new(it).poll_write(cx, bytes),
-            Self::Unix(it) => Pin::new(it).poll_write(cx, bytes),
+            Self::Plain(it) => Pin::new(it).poll_write(cx, bytes),
             Self::Tls(it) => Pin::new(it).poll_write(cx, bytes),
             Self::Begun(it) => Pin::new(&mut it.rest).poll_write(cx, bytes),
         }
@@ -109,8 +78,7 @@ impl AsyncWrite for Transport {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(it) => Pin::new(it).poll_write_vectored(cx, slices),
-            Self::Unix(it) => Pin::new(it).poll_write_vectored(cx, slices),
+            Self::Plain(it) => Pin::new(it).poll_write_vectored(cx, slices),
             Self::Tls(it) => Pin::new(it).poll_write_vectored(cx, slices),
             Self::Begun(it) => Pin::new(&mut it.rest).poll_write_vectored(cx, slices),
         }
@@ -118,7 +86,7 @@ impl AsyncWrite for Transport {
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => true,
+            Self::Plain(it) => it.is_write_vectored(),
             Self::Tls(it) => it.is_write_vectored(),
             Self::Begun(it) => it.rest.is_write_vectored(),
         }
@@ -126,8 +94,7 @@ impl AsyncWrite for Transport {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(it) => Pin::new(it).poll_flush(cx),
-            Self::Unix(it) => Pin::new(it).poll_flush(cx),
+            Self::Plain(it) => Pin::new(it).poll_flush(cx),
             Self::Tls(it) => Pin::new(it).poll_flush(cx),
             Self::Begun(it) => Pin::new(&mut it.rest).poll_flush(cx),
         }
@@ -135,8 +102,7 @@ impl AsyncWrite for Transport {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(it) => Pin::new(it).poll_shutdown(cx),
-            Self::Unix(it) => Pin::new(it).poll_shutdown(cx),
+            Self::Plain(it) => Pin::new(it).poll_shutdown(cx),
             Self::Tls(it) => Pin::new(it).poll_shutdown(cx),
             Self::Begun(it) => Pin::new(&mut it.rest).poll_shutdown(cx),
         }

@@ -163,6 +163,7 @@ impl Hasher for Spread {
 mod tests {
     use super::*;
     use crate::proxy::exchange::{Connection, Transport};
+    use crate::sys::raw_stream::RawStream;
     use tokio::io::AsyncWriteExt;
     use tokio::net::UnixStream;
 
@@ -180,7 +181,7 @@ mod tests {
     }
 
     fn put_stream(pool: &Rc<Pool>, port: u16, keep: &Keepalive, ours: UnixStream) {
-        let connection = Connection::new(Transport::Unix(ours));
+        let connection = Connection::new(Transport::Plain(RawStream::Unix(ours)));
         pool.put(7, Line::new(connection, History::new(peer(port), None)), keep);
     }
 

@@ -12,6 +12,7 @@ pub mod open;
 pub mod openssl;
 pub mod pcre2;
 pub mod pid;
+pub mod raw_stream;
 pub mod read_buffer;
 pub mod signal;
 pub mod socket;

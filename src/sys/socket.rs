@@ -15,7 +15,7 @@ pub const DEFAULT_BACKLOG: i32 = 511;
 /// Whoever may reach a unix socket's folder may connect, as with nginx.
 const UNIX_MODE: u32 = 0o666;
 
-/// Where clients connect to.
+/// Where a server listens: ours, or a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
     /// An address and port.
@@ -25,7 +25,7 @@ pub enum Address {
 }
 
 impl fmt::Display for Address {
-    /// As `listen` takes it: `0.0.0.0:80`, `[::]:80`, `unix:/run/x.sock`.
+    /// As `listen` and `server` take it: `0.0.0.0:80`, `[::]:80`, `unix:/run/x.sock`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),

@@ -2,9 +2,11 @@
 
 use super::certificate::Files;
 use super::server::versions;
+use super::stream::{RECORD_BYTES, TlsStream};
 use crate::config::diagnostic::At;
 use crate::config::model::Settings;
 use crate::sys::openssl as unwrapped;
+use bytes::BytesMut;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{
@@ -15,9 +17,11 @@ use openssl::x509::{X509StoreContextRef, X509VerifyResult};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Sessions that are remembered; more push all out.
 const MOST_SESSIONS: usize = 1024;
@@ -103,11 +107,29 @@ impl Client {
         Some(Self { number, context: context.build(), verifies, sessions })
     }
 
+    /// Shakes hands over `socket` with `peer`, which must be who it should be.
+    ///
+    /// # Errors
+    /// nginx's words: memory is short, the name is none, the handshake failed, or the certificate
+    /// is refused.
+    pub async fn secure<S>(&self, socket: S, peer: Peer<'_>) -> Result<TlsStream<S>, String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let failed = |it: ErrorStack| format!("SSL_new() failed: {it}");
+        let ssl = self.connect(peer).map_err(failed)?;
+        let stream = TlsStream::new(ssl, socket, BytesMut::new(), RECORD_BYTES);
+        let mut stream = stream.map_err(failed)?;
+        poll_fn(|cx| stream.poll_handshake(cx)).await?;
+        self.check(stream.ssl(), peer.name)?;
+        Ok(stream)
+    }
+
     /// TLS for a new connection to `peer`.
     ///
     /// # Errors
     /// When memory is short, or the name is none.
-    pub fn connect(&self, peer: Peer<'_>) -> Result<Ssl, ErrorStack> {
+    pub(super) fn connect(&self, peer: Peer<'_>) -> Result<Ssl, ErrorStack> {
         let mut ssl = Ssl::new(&self.context)?;
         let name = without_port(peer.name);
         let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -136,7 +158,7 @@ impl Client {
     ///
     /// # Errors
     /// nginx's words for why not.
-    pub fn check(&self, ssl: &SslRef, name: &str) -> Result<(), String> {
+    fn check(&self, ssl: &SslRef, name: &str) -> Result<(), String> {
         if !self.verifies {
             return Ok(());
         }

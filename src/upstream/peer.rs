@@ -3,30 +3,12 @@
 use super::check::CheckState;
 use parking_lot::Mutex;
 use serde::Serialize;
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// Where a peer listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum PeerAddr {
-    /// An IP address and a port.
-    Tcp(SocketAddr),
-    /// A unix socket's path.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for PeerAddr {
-    /// `127.0.0.1:80`, `[::1]:80` or `unix:/path`, as `$upstream_addr` shows it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "{address}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
+/// Where a peer listens: an address and a port, or a unix socket. It shows as `$upstream_addr` has
+/// it.
+pub use crate::sys::socket::Address as PeerAddr;
 
 /// How one try at a peer ended, as passive health sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,14 +6,16 @@ use super::http2::Limits;
 use super::serve::serve;
 use super::socket::Queue;
 use crate::clock;
-use crate::downstream::{HeadWait, Transport, Wanted};
+use crate::downstream::{HeadWait, Wanted};
 use crate::log::{Level, main_log};
 use crate::metrics;
 use crate::metrics::sharded::Held;
 use crate::proxy::{Gateway, Http1, LastGeneration};
 use crate::request::Connection;
+use crate::request::connection::Address;
 use crate::snapshot::Snapshot;
 use crate::sys::errno::Errno;
+use crate::sys::raw_stream::RawStream;
 use crate::sys::socket as listening;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
@@ -211,7 +213,7 @@ impl WorkerListener {
     }
 
     /// The next client, as soon as the worker has room for one.
-    async fn next(&self, queue: &Queue) -> io::Result<Transport> {
+    async fn next(&self, queue: &Queue) -> io::Result<RawStream> {
         self.core.room().await;
         queue.accept().await
     }
@@ -234,14 +236,18 @@ impl WorkerListener {
     }
 
     /// Serves a client that was accepted.
-    fn admit(self: &Rc<Self>, client: Transport) {
+    fn admit(self: &Rc<Self>, client: RawStream) {
         metrics::catalog().connections_accepted.inc();
         let settings = self.settings();
         // A client that is gone already has no ends and takes no options.
-        let Ok((there, here)) = client.ends() else { return };
+        let Ok(ends) = client.ends() else { return };
         if client.set_options(settings.keepalive).is_err() {
             return;
         }
+        let (there, here) = match ends {
+            Some((there, here)) => (Address::Inet(there), Address::Inet(here)),
+            None => (Address::Unix, Address::Unix),
+        };
         let connection = Rc::new(Connection {
             serial: CONNECTIONS.fetch_add(1, Relaxed),
             client: there,

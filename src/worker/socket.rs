@@ -1,6 +1,6 @@
 //! Sockets that listen, on a worker's event loop.
 
-use crate::downstream::Transport;
+use crate::sys::raw_stream::RawStream;
 use crate::sys::socket::Listener;
 use std::io;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -30,10 +30,10 @@ impl Queue {
     ///
     /// # Errors
     /// As accept(2) has them.
-    pub async fn accept(&self) -> io::Result<Transport> {
+    pub async fn accept(&self) -> io::Result<RawStream> {
         Ok(match self {
-            Self::Tcp(it) => Transport::Tcp(it.accept().await?.0),
-            Self::Unix(it) => Transport::Unix(it.accept().await?.0),
+            Self::Tcp(it) => RawStream::Tcp(it.accept().await?.0),
+            Self::Unix(it) => RawStream::Unix(it.accept().await?.0),
         })
     }
 
@@ -42,21 +42,21 @@ impl Queue {
     ///
     /// # Errors
     /// When the socket cannot be taken off the event loop.
-    pub fn close(self) -> io::Result<Vec<Transport>> {
+    pub fn close(self) -> io::Result<Vec<RawStream>> {
         let mut waiting = Vec::new();
         match self {
             Self::Tcp(it) => {
                 let listener = it.into_std()?;
                 while let Ok((client, _)) = listener.accept() {
                     client.set_nonblocking(true)?;
-                    waiting.push(Transport::Tcp(TcpStream::from_std(client)?));
+                    waiting.push(RawStream::Tcp(TcpStream::from_std(client)?));
                 }
             }
             Self::Unix(it) => {
                 let listener = it.into_std()?;
                 while let Ok((client, _)) = listener.accept() {
                     client.set_nonblocking(true)?;
-                    waiting.push(Transport::Unix(UnixStream::from_std(client)?));
+                    waiting.push(RawStream::Unix(UnixStream::from_std(client)?));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Pools over unix sockets: who gets which connection, who waits, what is closed when.
 
 use super::*;
-use crate::cosocket::stream::Raw;
+use crate::sys::raw_stream::RawStream;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
@@ -14,7 +14,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// A connection and its other side.
 fn pair() -> (Stream, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    (Stream::Plain(Raw::Unix(ours)), theirs)
+    (Stream::Plain(RawStream::Unix(ours)), theirs)
 }
 
 async fn settle() {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::downstream::{BodyFault, fixture};
 use crate::http::h1::request_head::Policy;
+use crate::sys::raw_stream::RawStream;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +17,7 @@ async fn pair(timeout_ms: u64) -> (Wire, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
     let wait = HeadWait::new(fixture::connection(clock::monotonic()), timeout_ms);
-    (Wire::new(Transport::Tcp(accepted), Rc::new(wait)), client)
+    (Wire::new(Transport::Plain(RawStream::Tcp(accepted)), Rc::new(wait)), client)
 }
 
 fn run(test: impl Future<Output = ()>) {

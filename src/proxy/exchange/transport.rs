@@ -1,17 +1,16 @@
 //! What carries the bytes of an exchange with a peer.
 
 use super::Timeouts;
-use crate::tls::{Client, RECORD_BYTES, TlsStream};
-use crate::upstream::{Peer, PeerAddr};
-use bytes::BytesMut;
-use std::future::poll_fn;
+use crate::sys::raw_stream::RawStream;
+use crate::tls::{self, Client, TlsStream};
+use crate::upstream::Peer;
 use std::io;
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 /// With whom TLS is spoken.
 #[derive(Clone, Debug)]
@@ -38,12 +37,10 @@ pub(in crate::proxy) enum Unreachable {
 /// A connection to a peer as the kernel gives it, or TLS.
 #[derive(Debug)]
 pub(in crate::proxy) enum Transport {
-    /// TCP.
-    Tcp(TcpStream),
-    /// A unix socket.
-    Unix(UnixStream),
-    /// TLS over one of these.
-    Tls(Box<TlsStream<Transport>>),
+    /// In the clear.
+    Plain(RawStream),
+    /// TLS.
+    Tls(Box<TlsStream<RawStream>>),
 }
 
 impl Transport {
@@ -56,41 +53,19 @@ impl Transport {
         timeouts: Timeouts,
         secured: Option<&Secured>,
     ) -> Result<Self, Unreachable> {
-        let plain = Self::plain(&peer.address, timeouts).await.map_err(Unreachable::Connect)?;
-        let Some(secured) = secured else { return Ok(plain) };
-        let handshake = plain.secure(&peer.address_text, secured);
-        match tokio::time::timeout(timeouts.connect, handshake).await {
-            Ok(shaken) => shaken.map_err(Unreachable::Handshake),
-            Err(_) => Err(Unreachable::HandshakeTimedOut),
-        }
-    }
-
-    async fn secure(self, address: &str, secured: &Secured) -> Result<Self, String> {
-        let Secured { client, name, sends_name } = secured;
-        let short = |it: openssl::error::ErrorStack| format!("SSL_new() failed: {it}");
-        let whom = crate::tls::Peer { address, name, sends_name: *sends_name };
-        let ssl = client.connect(whom).map_err(short)?;
-        let stream = TlsStream::new(ssl, self, BytesMut::new(), RECORD_BYTES);
-        let mut stream = stream.map_err(short)?;
-        poll_fn(|cx| stream.poll_handshake(cx)).await?;
-        client.check(stream.ssl(), name)?;
-        Ok(Self::Tls(Box::new(stream)))
-    }
-
-    async fn plain(peer: &PeerAddr, timeouts: Timeouts) -> io::Result<Self> {
-        let connect = async {
-            Ok(match peer {
-                PeerAddr::Tcp(address) => {
-                    let tcp = TcpStream::connect(address).await?;
-                    tcp.set_nodelay(true)?;
-                    Self::Tcp(tcp)
-                }
-                PeerAddr::Unix(path) => Self::Unix(UnixStream::connect(path).await?),
-            })
+        let connect = RawStream::connect(&peer.address, None);
+        let stream = match timeout(timeouts.connect, connect).await {
+            Ok(connected) => connected.map_err(Unreachable::Connect)?,
+            Err(_) => return Err(Unreachable::Connect(io::ErrorKind::TimedOut.into())),
         };
-        match tokio::time::timeout(timeouts.connect, connect).await {
-            Ok(connected) => connected,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        let Some(Secured { client, name, sends_name }) = secured else {
+            return Ok(Self::Plain(stream));
+        };
+        let whom = tls::Peer { address: &peer.address_text, name, sends_name: *sends_name };
+        match timeout(timeouts.connect, client.secure(stream, whom)).await {
+            Ok(Ok(shaken)) => Ok(Self::Tls(Box::new(shaken))),
+            Ok(Err(why)) => Err(Unreachable::Handshake(why)),
+            Err(_) => Err(Unreachable::HandshakeTimedOut),
         }
     }
 }
@@ -102,8 +77,7 @@ impl AsyncRead for Transport {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(it) => Pin::new(it).poll_read(cx, buffer),
-            Self::Unix(it) => Pin::new(it).poll_read(cx, buffer),
+            Self::Plain(it) => Pin::new(it).poll_read(cx, buffer),
             Self::Tls(it) => Pin::new(it).poll_read(cx, buffer),
         }
     }
@@ -116,8 +90,7 @@ impl AsyncWrite for Transport {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(it) => Pin::new(it).poll_write(cx, bytes),
-            Self::Unix(it) => Pin::new(it).poll_write(cx, bytes),
+            Self::Plain(it) => Pin::new(it).poll_write(cx, bytes),
             Self::Tls(it) => Pin::new(it).poll_write(cx, bytes),
         }
     }
@@ -128,25 +101,26 @@ impl AsyncWrite for Transport {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(it) => Pin::new(it).poll_write_vectored(cx, slices),
-            Self::Unix(it) => Pin::new(it).poll_write_vectored(cx, slices),
+            Self::Plain(it) => Pin::new(it).poll_write_vectored(cx, slices),
             Self::Tls(it) => Pin::new(it).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        match self {
+            Self::Plain(it) => it.is_write_vectored(),
+            Self::Tls(it) => it.is_write_vectored(),
+        }
     }
 
+    /// Nothing is kept back: what a write over TLS has taken is sent before it is done.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Sockets keep nothing back.
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(it) => Pin::new(it).poll_shutdown(cx),
-            Self::Unix(it) => Pin::new(it).poll_shutdown(cx),
+            Self::Plain(it) => Pin::new(it).poll_shutdown(cx),
             Self::Tls(it) => Pin::new(it).poll_shutdown(cx),
         }
     }

@@ -135,7 +135,7 @@ impl Job {
         let stream = stream::connect(address).await?;
         match self.check.tls.get() {
             Some(tls) => stream::secure(stream, &self.peer.address_text, tls).await,
-            None => Ok(stream),
+            None => Ok(Box::new(stream)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::downstream::fixture;
+use crate::sys::raw_stream::RawStream;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -11,7 +12,7 @@ async fn pair(timeout_ms: u64) -> (Stream, TcpStream, Rc<HeadWait>) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
     let wait = Rc::new(HeadWait::new(fixture::connection(clock::monotonic()), timeout_ms));
-    (Stream::new(Transport::Tcp(accepted), Rc::clone(&wait)), client, wait)
+    (Stream::new(Transport::Plain(RawStream::Tcp(accepted)), Rc::clone(&wait)), client, wait)
 }
 
 fn run(test: impl Future<Output = ()>) {
