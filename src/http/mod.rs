@@ -12,6 +12,7 @@ pub mod host;
 pub mod method;
 pub mod mime;
 pub mod number;
+pub mod range;
 pub mod setters;
 pub mod status;
 pub mod uri;

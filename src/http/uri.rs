@@ -203,6 +203,14 @@ fn climb(out: &mut Vec<u8>) -> Result<(), Error> {
     Ok(())
 }
 
+/// A URI that an operator has written: its path, and what follows the first `?`.
+pub fn split_args(uri: &Bytes) -> (Bytes, Option<Bytes>) {
+    match uri.iter().position(|it| *it == b'?') {
+        Some(at) => (uri.slice(..at), Some(uri.slice(at + 1..))),
+        None => (uri.clone(), None),
+    }
+}
+
 /// The extension of a path's last segment, as `types` looks it up: what follows its last dot,
 /// unless the segment begins with that dot.
 pub fn extension(path: &[u8]) -> &[u8] {

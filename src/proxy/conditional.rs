@@ -1,7 +1,9 @@
 //! Conditional requests for what is answered here: nginx's not_modified filter. An upstream judges
 //! its own responses.
 
+use crate::config::model::IfModifiedSince;
 use crate::http::date;
+use crate::request::response::Ranges;
 use crate::request::{Request, ResponseHead};
 
 /// Makes a 200 a 304 where the client has it.
@@ -33,7 +35,13 @@ pub(super) fn apply(request: &Request) -> Result<(), String> {
         request.filter_status.set(412);
         return Err("a condition of the request does not hold".into());
     }
-    let is_same = |since: &[u8]| modified.is_some() && date::parse(since) == modified;
+    let is_same = |since: &[u8]| match (modified, request.conf().if_modified_since) {
+        (None, _) | (_, IfModifiedSince::Off) => false,
+        (_, IfModifiedSince::Exact) => date::parse(since) == modified,
+        (Some(modified), IfModifiedSince::Before) => {
+            date::parse(since).is_some_and(|it| modified <= it)
+        }
+    };
     let is_known = (since.is_some() || none_match.is_some())
         && since.is_none_or(|it| is_same(it))
         && none_match.is_none_or(|it| is_among(it, tag.as_deref(), true));
@@ -45,7 +53,7 @@ pub(super) fn apply(request: &Request) -> Result<(), String> {
 }
 
 /// Seconds since 1970.
-fn last_modified(response: &ResponseHead) -> Option<i64> {
+pub(super) fn last_modified(response: &ResponseHead) -> Option<i64> {
     match response.last_modified {
         Some(at) => i64::try_from(at).ok(),
         None => response.headers.get(b"last-modified").and_then(|it| date::parse(it)),
@@ -66,6 +74,7 @@ fn is_among(list: &[u8], tag: Option<&[u8]>, weak: bool) -> bool {
 fn unmake(response: &mut ResponseHead) {
     response.reason = None;
     response.content_type = None;
+    response.ranges = Ranges::Never;
     response.content_length = None;
     response.headers.remove(b"accept-ranges");
     response.headers.remove(b"content-encoding");

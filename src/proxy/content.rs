@@ -7,12 +7,19 @@ use super::phases::{Flow, Serving};
 use super::redirect;
 use super::retry;
 use super::scrape::scrape;
+use super::try_files;
 use crate::lua::phase::Phase;
 use crate::snapshot::location::Content;
 use bytes::Bytes;
 
-/// Runs the content handler of the request's location.
+/// Runs `try_files` and the content handler of the request's location.
 pub(super) async fn run(serving: &mut Serving<'_>) -> Result<Flow> {
+    if serving.request.location().try_files.is_some() {
+        let flow = Box::pin(try_files::run(serving)).await;
+        if flow != Flow::Continue {
+            return Ok(flow);
+        }
+    }
     let content = serving.request.location().content.clone();
     if serving.worker.is_dry && !matches!(content, Content::Proxy(_)) {
         return Ok(only_told(serving, &content));

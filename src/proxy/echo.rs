@@ -8,6 +8,7 @@ use super::inline::Held;
 use super::phases::{self, Flow, Serving};
 use crate::clock;
 use crate::log::Level;
+use crate::request::response::Ranges;
 use crate::request::{Body, Request};
 use crate::snapshot::echo::{Around, Ask, Line, Step};
 use bytes::{Bytes, BytesMut};
@@ -159,6 +160,7 @@ fn begin(serving: &Serving<'_>) -> Flow {
         response.content_type.get_or_insert(kind);
         response.content_length = None;
         response.headers.remove(b"accept-ranges");
+        response.ranges = Ranges::Never;
     }
     if serving.send_head().is_ok() { Flow::Continue } else { Flow::Done }
 }

@@ -6,6 +6,8 @@ use super::phases::{Flow, Serving};
 use super::redirect;
 use super::subrequest;
 use crate::http::status;
+use crate::http::uri;
+use crate::request::response::Ranges;
 use crate::request::{Request, ResponseHead};
 use bytes::Bytes;
 
@@ -43,7 +45,7 @@ pub(super) fn answer(serving: &mut Serving<'_>, code: u16) -> Result<Flow> {
         if !request.is_head() {
             *request.method.borrow_mut() = Bytes::from_static(b"GET");
         }
-        let (path, args) = split_args(&uri);
+        let (path, args) = uri::split_args(&uri);
         return Ok(Flow::Internal(path, args));
     }
     let redirect = if matches!(shown, 301 | 302 | 303 | 307 | 308) { shown } else { 302 };
@@ -55,13 +57,6 @@ fn clear(request: &Request) {
     let mut response = request.response.borrow_mut();
     let headers = std::mem::take(&mut response.headers);
     *response = ResponseHead { headers, closes: response.closes, ..ResponseHead::default() };
-}
-
-fn split_args(uri: &Bytes) -> (Bytes, Option<Bytes>) {
-    match uri.iter().position(|it| *it == b'?') {
-        Some(at) => (uri.slice(..at), Some(uri.slice(at + 1..))),
-        None => (uri.clone(), None),
-    }
 }
 
 /// nginx's own page for a status, through the filters.
@@ -105,6 +100,9 @@ fn fill(request: &Request, code: u16) -> Bytes {
     response.status = sent;
     response.reason = None;
     response.last_modified = None;
+    response.ranges = Ranges::Never;
+    response.headers.remove(b"etag");
+    response.headers.remove(b"accept-ranges");
     if body.is_empty() {
         response.content_type = None;
         response.content_length = Some(0);

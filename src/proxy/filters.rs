@@ -6,11 +6,13 @@ use super::explain;
 use super::head;
 use super::lua_phase;
 use super::more_headers;
+use super::ranges;
 use crate::log::Level;
 use crate::lua::outcome::Outcome;
 use crate::lua::phase::Phase;
 use crate::lua::vm::Vm;
 use crate::request::Request;
+use crate::request::response::Ranges;
 use bytes::Bytes;
 use std::rc::Rc;
 
@@ -58,7 +60,9 @@ pub(super) fn head(vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
         response.content_length = None;
         response.content_length_place = None;
         response.headers.remove(b"accept-ranges");
+        response.ranges = Ranges::Never;
     }
+    ranges::apply(request).inspect_err(|_| request.filter_status.set(416))?;
     request.headers_sent.set(true);
     request.output.borrow_mut().head_ready = true;
     Ok(())

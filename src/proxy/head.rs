@@ -24,6 +24,8 @@ pub(super) fn settle(request: &Request, wants_keepalive: bool) {
     head.location = location;
     if head.status == 204 {
         head.content_type = None;
+    }
+    if !matches!(head.status, 200 | 206 | 304) {
         head.last_modified = None;
     }
     let bodyless = matches!(head.status, 101 | 204 | 304) || request.is_head();

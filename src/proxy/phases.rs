@@ -372,6 +372,16 @@ impl Serving<'_> {
         self.client.flush_output(&request).await
     }
 
+    /// What follows where [`Serving::send_head`] has failed: a range that is not there gets an
+    /// error page; of other statuses the end of the request knows.
+    pub fn refused(&self) -> Flow {
+        if self.request.filter_status.get() != 416 {
+            return Flow::Done;
+        }
+        self.request.filter_status.set(0);
+        Flow::Status(416)
+    }
+
     /// Runs the header filters on a response of the proxy's own.
     pub fn send_head(&self) -> std::result::Result<(), String> {
         filters::head(&self.generation.vm, &self.request)

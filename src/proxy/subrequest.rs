@@ -9,6 +9,7 @@ use super::session::Client;
 use super::worker::{Generation, WorkerState};
 use crate::lua::host::Captured;
 use crate::request::Request;
+use crate::request::response::Ranges;
 use std::rc::Rc;
 
 /// Serves `request` to the end of its response.
@@ -47,6 +48,7 @@ pub(super) fn end_with(serving: &Serving<'_>, code: u16) -> Result<Flow> {
         response.content_type = None;
         response.content_length = None;
         response.headers.remove(b"accept-ranges");
+        response.ranges = Ranges::Never;
     }
     host::default_type(request);
     // As in nginx the header filters see it; there is no body whose end could come.

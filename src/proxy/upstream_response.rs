@@ -5,6 +5,7 @@ use super::error::Result;
 use super::exchange::Broken;
 use super::filters;
 use super::phases::{Flow, Serving, cut};
+use super::ranges::Cutter;
 use super::retry::{end_attempt, gone};
 use super::talk::Talk;
 use super::trailers;
@@ -13,6 +14,7 @@ use crate::http::h1::response_head::{Meaning, ReceivedHead};
 use crate::http::headers::Headers;
 use crate::http::uri;
 use crate::log::Level;
+use crate::request::response::Ranges;
 use crate::request::{Request, ResponseHead, decimal};
 use crate::rollout::Ending;
 use crate::snapshot::conf::ProxyConf;
@@ -72,9 +74,14 @@ pub(super) async fn pass(
         // What follows is not HTTP.
         request.response.borrow_mut().closes = Some(true);
     }
+    if proxy.force_ranges {
+        let mut response = request.response.borrow_mut();
+        response.headers.remove(b"accept-ranges");
+        response.ranges = Ranges::One;
+    }
     if serving.send_head().is_err() {
         end_attempt(&request, None);
-        return Ok(Flow::Done);
+        return Ok(serving.refused());
     }
     let talk = match talk {
         Talk::H1(exchange) if status == 101 => {
@@ -207,6 +214,7 @@ async fn stream(serving: &mut Serving<'_>, mut ahead: Ahead) -> Result<Flow> {
     let vm = serving.generation.vm.clone();
     // nginx's filters see the end of a body by itself.
     let filtered = request.conf().lua.body_filter.is_some();
+    let mut cutter = Cutter::of(&request);
     while !ahead.is_over() {
         let Some(chunk) = ahead.pop() else {
             match ahead.next(serving).await? {
@@ -218,6 +226,14 @@ async fn stream(serving: &mut Serving<'_>, mut ahead: Ahead) -> Result<Flow> {
                 Next::Refused => return cut("the client's body broke off"),
             }
         };
+        let (chunk, is_over) = match &mut cutter {
+            Some(cutter) => (cutter.cut(chunk), cutter.is_over()),
+            None => (chunk, false),
+        };
+        if is_over {
+            let _ = filters::body(&vm, &request, chunk, !filtered);
+            break;
+        }
         let last = ahead.is_over() && !filtered;
         if filters::body(&vm, &request, chunk, last).is_err() || last {
             return Ok(Flow::Done);

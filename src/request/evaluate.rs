@@ -224,13 +224,9 @@ impl Request {
                 Body::File(file) => put(Some(file.path.as_os_str().as_encoded_bytes()), out),
                 _ => false,
             },
-            B::DocumentRoot | B::RealpathRoot => {
-                put(Some(self.root_path().as_os_str().as_encoded_bytes()), out)
-            }
-            B::RequestFilename => {
-                put(Some(self.root_path().as_os_str().as_encoded_bytes()), out);
-                put(Some(&self.uri.borrow()), out)
-            }
+            B::DocumentRoot => put(Some(self.root_path().as_os_str().as_encoded_bytes()), out),
+            B::RealpathRoot => put(self.real_root().as_deref(), out),
+            B::RequestFilename => put(self.place().map(|it| it.path).as_deref(), out),
             B::LimitRate => number(self.limits.rate.get().unwrap_or(0), out),
             B::LimitReqStatus => limited(self.main().limits.requests.get(), out),
             B::LimitConnStatus => limited(self.main().limits.connections.get(), out),
@@ -364,12 +360,6 @@ impl Request {
                 text.into()
             })
             .clone()
-    }
-
-    /// `root` as an absolute path.
-    pub fn root_path(&self) -> std::path::PathBuf {
-        let root = self.conf().root.value(self);
-        self.snapshot.prefix.join(String::from_utf8_lossy(&root).as_ref())
     }
 
     /// The client's address.

@@ -16,6 +16,7 @@ mod fields;
 pub mod limits;
 mod log_line;
 mod parametric;
+pub mod place;
 pub mod response;
 pub mod rollout;
 mod security;
@@ -120,6 +121,8 @@ pub struct Request {
     /// The rewrite module changed the URI within its location (`rewrite … break`): it no longer
     /// begins with the location's prefix as nginx sees it.
     pub broke_out: Cell<bool>,
+    /// `try_files` has found the URI below an `alias` that stands for the whole of it.
+    pub adds_uri_to_alias: Cell<bool>,
     /// Reached by an internal redirect, an error page or `ngx.exec`.
     pub internal: Cell<bool>,
     /// Internal redirects left before it is called a cycle.
@@ -299,6 +302,7 @@ impl Request {
             is_body_awaited: Cell::new(false),
             body_bytes_read: Cell::new(0),
             broke_out: Cell::new(false),
+            adds_uri_to_alias: Cell::new(false),
             internal: Cell::new(false),
             redirects_left: Cell::new(10),
             response: RefCell::default(),

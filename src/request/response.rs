@@ -3,6 +3,7 @@
 use crate::http::headers::Headers;
 use crate::request::decimal;
 use bytes::Bytes;
+use std::ops::Range;
 
 /// A response's head before it is written.
 #[derive(Clone, Debug, Default)]
@@ -31,10 +32,44 @@ pub struct ResponseHead {
     pub hides_server: bool,
     /// There is no `Date`.
     pub hides_date: bool,
+    /// Whether parts of the body may go out alone.
+    pub ranges: Ranges,
     /// All other fields in order. A `Server` or `Date` in here replaces our own.
     pub headers: Headers,
     /// What follows the body.
     pub trailers: Headers,
+}
+
+/// Whether, and which, parts of a body go out alone.
+#[derive(Clone, Debug, Default)]
+pub enum Ranges {
+    /// It goes out whole.
+    #[default]
+    Never,
+    /// A client may have one part.
+    One,
+    /// A client may have many.
+    Any,
+    /// These go out.
+    Chosen(Box<Parts>),
+}
+
+/// Parts of a body.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// What stands before a part (nothing where it is the only one), and its bytes.
+    pub parts: Vec<(Bytes, Range<u64>)>,
+    /// What stands behind the last one.
+    pub end: Bytes,
+}
+
+impl Parts {
+    /// Bytes of what goes out.
+    pub fn length(&self) -> u64 {
+        let parts = self.parts.iter();
+        let parts = parts.map(|(begin, part)| begin.len() as u64 + part.end - part.start);
+        parts.sum::<u64>() + self.end.len() as u64
+    }
 }
 
 impl ResponseHead {

@@ -83,8 +83,18 @@ pub struct Conf {
     pub log_subrequest: bool,
     /// A variable that is used unset is logged.
     pub uninitialized_variable_warn: bool,
-    /// `root`.
+    /// `root`, or `alias`; without variables it is absolute.
     pub root: Template,
+    /// What `root` is.
+    pub alias: Alias,
+    /// `index`
+    pub index: Arc<[Template]>,
+    /// `max_ranges`; 0 is none.
+    pub max_ranges: u64,
+    /// Files have an `ETag`.
+    pub etag: bool,
+    /// How `If-Modified-Since` is compared.
+    pub if_modified_since: model::IfModifiedSince,
     /// Lua handlers.
     pub lua: LuaHandlers,
     /// Settings of scripts' sockets.
@@ -97,6 +107,17 @@ pub struct Conf {
     pub resolver_timeout_ms: u64,
     /// MIME types by extension.
     pub types: Arc<crate::http::mime::Types>,
+}
+
+/// What stands for the beginning of a URI in the path of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alias {
+    /// Nothing: the URI follows `root`.
+    None,
+    /// So many of its bytes give way to `alias`.
+    Prefix(usize),
+    /// `alias` of a regex is the whole path.
+    Whole,
 }
 
 /// The heads of HTTP/1 requests.
@@ -239,6 +260,8 @@ pub struct ProxyConf {
     pub ignore_client_abort: bool,
     /// Where `proxy_pass` may be `https://`: how TLS is spoken.
     pub tls: Option<Arc<ProxyTls>>,
+    /// `proxy_force_ranges`
+    pub force_ranges: bool,
     /// `proxy_redirect`: replacement pairs in order.
     pub redirect: Vec<(Template, Template)>,
 }

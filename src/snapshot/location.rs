@@ -2,6 +2,7 @@
 
 use super::conf::Conf;
 use super::echo::Step;
+use super::files::TryFiles;
 use super::program::Program;
 use super::proxy_target::ProxyTarget;
 use super::{ChunkId, LocationId, ServerId};
@@ -21,6 +22,8 @@ pub struct Location {
     pub program: Program,
     /// What answers; an `if` block without one of its own has its location's.
     pub content: Content,
+    /// `try_files`; `if` blocks have none.
+    pub try_files: Option<Arc<TryFiles>>,
     /// `internal`.
     pub internal: bool,
     /// The prefix or exact URI that `proxy_pass` with a URI replaces; empty for other kinds.

@@ -4,6 +4,7 @@ pub mod access;
 pub mod build;
 pub mod conf;
 pub mod echo;
+pub mod files;
 pub mod limits;
 pub mod location;
 pub mod more_headers;

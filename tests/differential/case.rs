@@ -4,7 +4,7 @@
 //! === its name, unlike any other
 //! --- http                       what goes into http { }, before the server
 //! --- config                     what goes into server { }; without it there is no such server
-//! --- file conf/x.lua            a file below the prefix
+//! --- file conf/x.lua            a file below the prefix, of Tue, 14 Nov 2023 22:13:20 GMT
 //! --- request [raw] [new] [times=N] [answers=N]
 //! GET /x                         " HTTP/1.1", "Host: localhost" are added when missing
 //! X-Name: value

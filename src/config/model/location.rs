@@ -1,6 +1,6 @@
 //! Locations, and the rewrite module's directives.
 
-use super::{Chunk, Handler, Settings};
+use super::{Chunk, Handler, Settings, TryFiles};
 use crate::config::diagnostic::At;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,9 @@ pub struct Location {
     /// `metrics;`: this location answers with Prometheus's text.
     #[serde(default)]
     pub metrics: bool,
+    /// `try_files`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub try_files: Option<TryFiles>,
     /// Nested locations.
     #[serde(default)]
     pub locations: Vec<Location>,

@@ -5,6 +5,7 @@
 //! (`"$host:$server_port"`) stay texts here: the snapshot compiles them.
 
 pub mod access;
+mod files;
 mod handler;
 mod http;
 mod limits;
@@ -20,6 +21,7 @@ mod tls;
 mod upstream;
 
 pub use access::{AccessRule, Whom};
+pub use files::{Alias, IfModifiedSince, TriedFile, TryFiles, TryLast};
 pub use handler::{EchoCommand, EchoLine, EchoVerb, Handler};
 pub use http::{
     Http, Listen, Map, MapEntry, Resolver, Server, ServerName, SplitClients, SplitPart,

@@ -1,9 +1,9 @@
 //! The settings that http, server, location and `if` share, each inherited as a whole.
 
 use super::{
-    AccessLog, AccessRule, AddHeader, Chunk, EchoLine, ErrorLog, ErrorPage, LargeBuffers,
-    LimitConn, LimitReq, LingeringClose, MoreHeaders, NextUpstream, PlacedText, Resolver,
-    ServerTokens, SessionCache, SizeUnlimited, Text, TlsVersion, VerifyClient,
+    AccessLog, AccessRule, AddHeader, Alias, Chunk, EchoLine, ErrorLog, ErrorPage, IfModifiedSince,
+    LargeBuffers, LimitConn, LimitReq, LingeringClose, MoreHeaders, NextUpstream, PlacedText,
+    Resolver, ServerTokens, SessionCache, SizeUnlimited, Text, TlsVersion, VerifyClient,
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,9 @@ impl Settings {
     #[must_use]
     pub fn inherit(&self, outer: &Settings) -> Settings {
         let mut settings = self.inherit_whole(outer);
+        if self.root.is_some() {
+            settings.alias = self.alias;
+        }
         settings.more_headers = joined(&outer.more_headers, &self.more_headers);
         settings.more_input_headers = joined(&outer.more_input_headers, &self.more_input_headers);
         settings
@@ -189,8 +192,18 @@ settings! {
     lua_ssl_certificate: String,
     /// `lua_ssl_certificate_key`.
     lua_ssl_certificate_key: String,
-    /// `root`; default `html`.
+    /// `root`; default `html`. The path of `alias`, where `alias` says so.
     root: Text,
+    /// `root` is that of an `alias`.
+    alias: Alias,
+    /// `etag`; default on.
+    etag: bool,
+    /// `if_modified_since`; default `exact`.
+    if_modified_since: IfModifiedSince,
+    /// `max_ranges`; default no limit.
+    max_ranges: u64,
+    /// `proxy_force_ranges`; default off.
+    proxy_force_ranges: bool,
     /// `index` files; default `index.html`.
     index: Vec<Text>,
     /// `proxy_set_header NAME VALUE` lines; default `Host $proxy_host` and `Connection close`.

@@ -12,7 +12,7 @@ use crate::log::Target;
 use crate::resolver::Resolver;
 use crate::snapshot::NGINX_VERSION;
 use crate::snapshot::conf::{
-    AccessLog, AddHeader, Conf, ErrorPage, Heads, Lingering, LuaHandlers, ProxyConf,
+    AccessLog, AddHeader, Alias, Conf, ErrorPage, Heads, Lingering, LuaHandlers, ProxyConf,
 };
 use bytes::Bytes;
 use std::path::Path;
@@ -112,7 +112,16 @@ impl Build<'_> {
             log_not_found: settings.log_not_found.unwrap_or(true),
             log_subrequest: settings.log_subrequest.unwrap_or(false),
             uninitialized_variable_warn: settings.uninitialized_variable_warn.unwrap_or(true),
-            root: self.template(settings.root.as_deref().unwrap_or("html"), at),
+            root: self.root(settings, at),
+            alias: match settings.alias {
+                None => Alias::None,
+                Some(model::Alias::Prefix(length)) => Alias::Prefix(length),
+                Some(model::Alias::Whole) => Alias::Whole,
+            },
+            index: self.index(settings, at),
+            max_ranges: settings.max_ranges.unwrap_or(u64::MAX),
+            etag: settings.etag.unwrap_or(true),
+            if_modified_since: settings.if_modified_since.unwrap_or_default(),
             lua: self.lua_handlers(settings),
             cosocket: self.cosocket(settings, at),
             proxy: Arc::new(self.proxy_conf(settings, at)),
@@ -258,6 +267,7 @@ impl Build<'_> {
             request_buffering: settings.proxy_request_buffering.unwrap_or(true),
             ignore_client_abort: settings.proxy_ignore_client_abort.unwrap_or(false),
             tls: None,
+            force_ranges: settings.proxy_force_ranges.unwrap_or(false),
             redirect: self.proxy_redirects(settings, at),
         }
     }

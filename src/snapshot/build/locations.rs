@@ -85,7 +85,10 @@ impl Build<'_> {
         let program = self.location_program(&location.rewrite, &around);
         let conf =
             self.location_conf(&settings, &location.at, location.proxy_pass.as_ref(), prefix);
-        self.add_location(conf, program, content.clone(), &around)
+        let tried = self.try_files(location.try_files.as_ref());
+        let id = self.add_location(conf, program, content.clone(), &around);
+        self.locations[id as usize].try_files = tried;
+        id
     }
 
     /// TLS, and `proxy_redirect default`, need the target beside the settings.
@@ -164,7 +167,12 @@ impl Build<'_> {
     }
 
     /// The location that stands for a server's own level.
-    pub(super) fn root_location(&mut self, conf: Arc<Conf>, server: ServerId) -> LocationId {
+    pub(super) fn root_location(
+        &mut self,
+        conf: Arc<Conf>,
+        server: ServerId,
+        block: &model::Server,
+    ) -> LocationId {
         let settings = Settings::default();
         let around = Around {
             server,
@@ -175,7 +183,10 @@ impl Build<'_> {
             proxy_pass: None,
             content: &Content::Files,
         };
-        self.add_location(conf, Box::default(), Content::Files, &around)
+        let tried = self.try_files(block.try_files.as_ref());
+        let id = self.add_location(conf, Box::default(), Content::Files, &around);
+        self.locations[id as usize].try_files = tried;
+        id
     }
 
     fn add_location(
@@ -193,6 +204,7 @@ impl Build<'_> {
             conf,
             program,
             content,
+            try_files: None,
             internal: around.internal,
             prefix: around.prefix.into(),
         });

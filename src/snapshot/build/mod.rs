@@ -6,6 +6,7 @@ mod chunks;
 mod conf;
 mod cosocket;
 mod echo;
+mod files;
 mod grpc;
 mod limits;
 mod locations;

@@ -47,7 +47,7 @@ impl Build<'_> {
             name: name.into(),
             program: self.server_program(&block.rewrite),
             router,
-            root: self.root_location(conf.clone(), id),
+            root: self.root_location(conf.clone(), id, block),
             conf,
             tls: self.server_tls(&settings, &block.at).map(Arc::new),
             http2: settings.http2 == Some(true),

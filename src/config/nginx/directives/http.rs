@@ -2,8 +2,7 @@
 
 use crate::config::model::{AddHeader, Resolver, ServerTokens};
 use crate::config::nginx::directive::{
-    Apply, Arity, Directive, HSL, HSLI, HTTP, LOCATION_IF, ONE, SERVER, Scope, custom, flag,
-    millis, setting,
+    Apply, Arity, Directive, HSL, HSLI, HTTP, ONE, SERVER, Scope, custom, flag, millis, setting,
 };
 use crate::config::nginx::lower::Lower;
 use crate::config::nginx::tree::{Body, Node};
@@ -112,14 +111,6 @@ pub(super) const TABLE: &[Directive] = &[
         "Name servers for names in variables: `ADDRESS… [valid=TIME] [ipv4=on|off] [ipv6=on|off]`.",
     ),
     millis("resolver_timeout", HSL, setting!(resolver_timeout_ms), "Default `30s`."),
-    Directive::new(
-        "root",
-        HSL | LOCATION_IF,
-        ONE,
-        Apply::Text(setting!(root)),
-        "The folder of files; default `html`.",
-    ),
-    custom("index", HSL, Arity::AtLeast(1), index, "The files tried for a folder."),
     custom(
         "add_header",
         HSLI,
@@ -238,13 +229,6 @@ fn name_server(text: &str) -> Option<String> {
     let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse::<IpAddr>().map(|it| it.to_string()).ok();
     address.or_else(|| text.parse::<SocketAddr>().map(|it| it.to_string()).ok())
-}
-
-fn index(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
-    let names: Vec<_> = node.texts().map(|it| lower.text(node, it)).collect();
-    if let Some(settings) = scope.settings() {
-        settings.index.get_or_insert_with(Vec::new).extend(names);
-    }
 }
 
 fn add_header(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {

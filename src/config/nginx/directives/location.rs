@@ -40,6 +40,7 @@ fn location(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
         handler: None,
         metrics: false,
         locations: Vec::new(),
+        try_files: None,
     };
     lower.block(node.children(), &mut Scope::Location(&mut location));
     match scope {

@@ -5,6 +5,7 @@ mod access;
 mod client;
 mod core;
 mod echo;
+mod files;
 mod grpc;
 mod grpc_ssl;
 mod health;
@@ -38,6 +39,7 @@ pub fn all() -> impl Iterator<Item = &'static Directive> {
         client::TABLE,
         server::TABLE,
         location::TABLE,
+        files::TABLE,
         rewrite::TABLE,
         upstream::TABLE,
         health::TABLE,
