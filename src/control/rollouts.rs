@@ -25,7 +25,7 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Commands that one look takes.
 const MOST_ORDERS: usize = 256;
 /// How long the end of the process waits for the disk.
-const LAST_WRITE: Duration = Duration::from_secs(2);
+const LAST_WRITE: Duration = Duration::from_secs(3);
 
 /// The rollouts that live; a thread of their own looks at them.
 #[derive(Clone)]
@@ -67,7 +67,11 @@ impl RolloutThread {
     /// Those that cannot be opened.
     pub async fn open(&self, rollouts: &Rollouts) -> Result<Opened, Diagnostics> {
         let (fleet, rollouts) = (Arc::clone(&self.fleet), rollouts.clone());
-        let opened = tokio::task::spawn_blocking(move || fleet.lock().open(&rollouts)).await;
+        let open = move || {
+            let known = fleet.lock().known();
+            known.open(&rollouts)
+        };
+        let opened = tokio::task::spawn_blocking(open).await;
         opened.unwrap_or_else(|error| {
             let text = format!("the journals could not be opened: {error}");
             Err(Diagnostics(vec![Diagnostic::fault(&At::default(), text)]))

@@ -1,34 +1,33 @@
 //! All rollouts that live, driven together: opened, taken over by configurations, looked at.
 //!
-//! One thread of control's looks several times a second; what it decides is on the disk before
-//! workers see it, so that neither they nor control's own loop ever wait for a disk.
+//! One thread of control's looks several times a second. What gives a canary traffic is on the disk
+//! before workers see it; what takes it away is seen at once. A turn lets every rollout decide
+//! before it waits for any disk, and for all disks together no longer than for one, so that one
+//! that hangs delays no other's retreat.
 
+mod opening;
 mod shown;
 
+pub use opening::{Known, Opened};
+
 use super::controller::{Command, Event};
-use super::journal::{self, Journal, Recovered};
-use super::live::{Live, Looked, NotDone, Now, Source};
+use super::journal::{self, Recovered};
+use super::live::{Begun, Live, Looked, NotDone, Now, Source};
 use super::outside::Outside;
 use super::prometheus::Feed;
 use super::registry::{Answer, Entry, Order, Registry, Rollouts, Wanted};
 use super::state::{Last, Phase};
 use super::status::{Status, percent};
+use super::writer::Writer;
 use crate::clock;
-use crate::config::diagnostic::{Diagnostic, Diagnostics};
+use crate::clock::Tick;
 use crate::log::{Level, main_log};
 use crate::metrics;
 use shown::{begin_metrics, forget_metrics, log_event, show_metrics};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// How long a journal is waited for that another process holds: one that is about to end.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// A transition, for whoever wants to be told.
 #[derive(Clone, Debug)]
@@ -45,11 +44,6 @@ pub struct Transition {
 
 /// Who is told of transitions; must not wait.
 pub type Tell = Box<dyn Fn(Transition) + Send>;
-
-/// Journals that a configuration needs opened before it takes over, by rollout. Given up, they
-/// leave nothing.
-#[derive(Debug, Default)]
-pub struct Opened(HashMap<String, (Journal, Recovered)>);
 
 /// A command, and who wants to know what became of it.
 type Asked = (Command, Option<oneshot::Sender<Answer>>);
@@ -89,44 +83,9 @@ impl Fleet {
         self.members.is_empty()
     }
 
-    /// Opens the journals that `rollouts` needs and that are not open: of rollouts that are new,
-    /// and of those whose journal moves. It may take its time.
-    ///
-    /// # Errors
-    /// All journals that cannot be opened.
-    pub fn open(&self, rollouts: &Rollouts) -> Result<Opened, Diagnostics> {
-        let (mut opened, mut faults) = (Opened::default(), Diagnostics::default());
-        for wanted in rollouts.iter() {
-            match self.open_one(wanted) {
-                Ok(None) => {}
-                Ok(Some(journal)) => {
-                    opened.0.insert(wanted.entry.name().to_owned(), journal);
-                }
-                Err(why) => {
-                    let name = wanted.entry.name();
-                    let text = format!("the journal of rollout \"{name}\": {why}");
-                    faults.push(Diagnostic::fault(&wanted.at, text));
-                }
-            }
-        }
-        if faults.0.is_empty() { Ok(opened) } else { Err(faults) }
-    }
-
-    fn open_one(&self, wanted: &Wanted) -> Result<Option<(Journal, Recovered)>, String> {
-        let (path, entry) = (&wanted.journal, &wanted.entry);
-        let known = self.members.iter().find(|it| it.entry.name() == entry.name());
-        if known.is_some_and(|it| it.journal == *path || it.live.writes_to(path)) {
-            return Ok(None);
-        }
-        let (journal, recovered, secret) = open_patiently(wanted).map_err(|it| it.to_string())?;
-        if known.is_some() && recovered != Recovered::Nothing {
-            let path = path.display();
-            return Err(format!("\"{path}\" has a history of its own; remove it or write another"));
-        }
-        if known.is_none() && !entry.has_secret(&secret) {
-            return Err(format!("\"{}\" was just made by another process", path.display()));
-        }
-        Ok(Some((journal, recovered)))
+    /// The journals that are open, for [`Known::open`].
+    pub fn known(&self) -> Known {
+        Known::of(self.members.iter().map(|it| (it.entry.name(), &*it.journal, it.live.journal())))
     }
 
     /// Lets a configuration take over: rollouts begin, go on or end. Nothing fails here; what
@@ -135,7 +94,7 @@ impl Fleet {
         let mut before = std::mem::take(&mut self.members);
         for wanted in rollouts.iter() {
             let name = wanted.entry.name();
-            let journal = opened.0.remove(name);
+            let journal = opened.take(name);
             let known = before.iter().position(|it| it.entry.name() == name);
             let member = match known.map(|at| before.remove(at)) {
                 Some(member) => member.reconfigured(wanted, journal.map(|it| it.0), now),
@@ -143,9 +102,10 @@ impl Fleet {
             };
             self.members.push(member);
         }
-        for member in before {
+        for mut member in before {
             let (entry, status) = (Arc::clone(&member.entry), Arc::clone(&member.status));
-            member.end(now);
+            member.live.begin_checkpoint(now);
+            member.end(now, clock::precise());
             main_log().say(
                 Level::Notice,
                 format_args!("rollout \"{}\" has left the configuration", entry.name()),
@@ -165,11 +125,15 @@ impl Fleet {
             entry.taken();
             commands.entry(entry.name().to_owned()).or_default().push((command, answer));
         }
+        let mut begun = Vec::with_capacity(self.members.len());
         for member in &mut self.members {
-            let (commands, answers): (Vec<_>, Vec<_>) =
+            let (said, answers): (Vec<_>, Vec<_>) =
                 commands.remove(member.entry.name()).unwrap_or_default().into_iter().unzip();
-            let said = commands.clone();
-            let looked = member.look(commands, now, &self.tell);
+            begun.push((member.begin_look(said.clone(), now), said, answers));
+        }
+        let since = clock::precise();
+        for (member, (begun, said, answers)) in self.members.iter_mut().zip(begun) {
+            let looked = member.end_look(begun, now, since, &self.tell);
             for ((command, answer), result) in said.iter().zip(answers).zip(looked.answers) {
                 member.answer(command, answer, result);
             }
@@ -182,14 +146,17 @@ impl Fleet {
 
     /// Writes everything down and lets the journals go: the process is on its way out.
     pub fn end(&mut self, now: Now) {
-        for member in std::mem::take(&mut self.members) {
-            member.end(now);
+        let mut members = std::mem::take(&mut self.members);
+        members.iter_mut().for_each(|it| it.live.begin_checkpoint(now));
+        let since = clock::precise();
+        for member in members {
+            member.end(now, since);
         }
     }
 }
 
 impl Member {
-    fn begin(wanted: &Wanted, journal: Option<(Journal, Recovered)>, now: Now) -> Self {
+    fn begin(wanted: &Wanted, journal: Option<(Writer, Recovered)>, now: Now) -> Self {
         let (journal, recovered) = match journal {
             Some((journal, recovered)) => (Some(journal), recovered),
             None => (None, Recovered::Nothing),
@@ -222,7 +189,7 @@ impl Member {
         member
     }
 
-    fn reconfigured(mut self, wanted: &Wanted, journal: Option<Journal>, now: Now) -> Self {
+    fn reconfigured(mut self, wanted: &Wanted, journal: Option<Writer>, now: Now) -> Self {
         let (before, old) = (self.live.state().clone(), Arc::clone(&self.status));
         let (plan, seam) = ((*wanted.plan).clone(), wanted.entry.seam().clone());
         let is_same = plan == *self.live.plan();
@@ -256,9 +223,13 @@ impl Member {
         self
     }
 
-    fn look(&mut self, commands: Vec<Command>, now: Now, tell: &Tell) -> Looked {
+    fn begin_look(&mut self, commands: Vec<Command>, now: Now) -> Begun {
         let source = self.source(now);
-        let looked = self.live.look(commands, source, now);
+        self.live.begin_look(commands, source, now)
+    }
+
+    fn end_look(&mut self, begun: Begun, now: Now, since: Tick, tell: &Tell) -> Looked {
+        let looked = self.live.end_look(begun, since);
         self.publish(looked.fault.as_ref());
         for event in &looked.events {
             log_event(self.entry.name(), event);
@@ -355,22 +326,9 @@ impl Member {
         }
     }
 
-    fn end(mut self: Member, now: Now) {
-        if let Err(error) = self.live.checkpoint(now) {
+    fn end(mut self, now: Now, since: Tick) {
+        if let Err(error) = self.live.end_checkpoint(now, since) {
             main_log().say(Level::Crit, format_args!("{error}"));
-        }
-    }
-}
-
-/// Opens a journal, patiently where another process holds it.
-fn open_patiently(wanted: &Wanted) -> Result<(Journal, Recovered, String), journal::Error> {
-    let (entry, started) = (&wanted.entry, clock::precise());
-    loop {
-        match Journal::open(&wanted.journal, entry.name(), entry.fresh_secret()) {
-            Err(journal::Error::Held(_)) if clock::precise() - started < PATIENCE => {
-                thread::sleep(PAUSE);
-            }
-            result => return result,
         }
     }
 }

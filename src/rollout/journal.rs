@@ -78,10 +78,20 @@ pub enum Error {
     /// Another process has it; during an upgrade the old one, until it ends.
     #[error("another process writes the journal \"{}\"", .0.display())]
     Held(PathBuf),
+    /// The disk has not answered in time.
+    #[error(
+        "the disk has not taken what is for the journal \"{}\" within {} s",
+        .0.display(),
+        super::writer::PATIENCE.as_secs()
+    )]
+    Slow(PathBuf),
     /// A write failed before, and what it left could not be cut off.
     #[error("the journal \"{}\" has a broken end", .0.display())]
     Broken(PathBuf),
 }
+
+/// Which file something is, device and inode: the same under each of its names.
+pub type Identity = Option<(u64, u64)>;
 
 /// An open journal, locked for this process. Opening changes nothing in it: the first append does.
 #[derive(Debug)]
@@ -215,9 +225,9 @@ impl Journal {
         self.write(&line)
     }
 
-    /// Whether it is the very file at `path`, under whatever name it was opened.
-    pub fn is_at(&self, path: &Path) -> bool {
-        is_at(&self.file, path)
+    /// Which file it is; another one after an append that replaced it.
+    pub fn identity(&self) -> Identity {
+        self.file.metadata().ok().map(|it| (it.dev(), it.ino()))
     }
 
     /// Where it is.
@@ -319,8 +329,13 @@ fn lock(path: &Path) -> Result<File, Error> {
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
-    let (Ok(ours), Ok(there)) = (file.metadata(), fs::metadata(path)) else { return false };
-    (ours.dev(), ours.ino()) == (there.dev(), there.ino())
+    let ours = file.metadata().ok().map(|it| (it.dev(), it.ino()));
+    ours.is_some() && ours == identity_of(path)
+}
+
+/// Which file is at `path`; none where there is none.
+pub fn identity_of(path: &Path) -> Identity {
+    fs::metadata(path).ok().map(|it| (it.dev(), it.ino()))
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -1,20 +1,26 @@
 //! A rollout that lives: its state, its journal, what workers read and what they count.
 //!
-//! It outlives configurations. One thread drives it; what workers share with it are atomics. What a
-//! step decides is journaled first. When that fails, what takes traffic off a canary happens all
-//! the same, and anything else does not.
+//! It outlives configurations. One thread drives it; what workers share with it are atomics. What
+//! gives a canary traffic is on the disk before it takes effect, and where that fails it does not
+//! happen. What takes traffic off a canary takes effect at once and is written behind that, as soon
+//! as the disk allows: a look is in two halves, so that nobody's retreat waits for another's disk.
+
+mod look;
+
+pub use look::{Begun, Looked, NotDone, Source};
 
 use super::analysis::{Counts, Interval};
 use super::assign::Shares;
-use super::controller::{self, Command, Event, Input, Kind, Refused};
+use super::controller::{self, Command, Event, Input, Kind};
 use super::evidence::{Evidence, Totals};
 use super::hash::BUCKETS;
-use super::journal::{self, Journal, Recovered};
+use super::journal::{self, Record, Recovered};
 use super::layout::STABLE;
 use super::plan::Plan;
 use super::state::{Last, Seen, State};
+use super::writer::Writer;
+use crate::clock;
 use crate::clock::Tick;
-use std::path::Path;
 use std::sync::Arc;
 
 /// So often the evidence so far is written down, where there is any.
@@ -35,7 +41,7 @@ pub struct Live {
     plan: Plan,
     state: State,
     /// None where a rollout is simulated.
-    journal: Option<Journal>,
+    journal: Option<Writer>,
     shares: Arc<Shares>,
     evidence: Arc<Evidence>,
     /// Totals of all variants at the last look.
@@ -67,48 +73,12 @@ impl Seam {
     }
 }
 
-/// What a look did.
-#[derive(Debug, Default)]
-pub struct Looked {
-    /// What happened.
-    pub events: Vec<Event>,
-    /// An answer to each command.
-    pub answers: Vec<Result<(), NotDone>>,
-    /// Why the journal could not be written.
-    pub fault: Option<journal::Error>,
-}
-
-/// Where the evidence of a look comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// What this process counted.
-    Local,
-    /// What another program counted since the last look, a canary each.
-    Outside(Vec<Seen>),
-    /// Another program, which does not say: nothing advances, nothing is rolled back.
-    Silent,
-}
-
-/// Why a command was not followed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotDone {
-    /// It makes no sense now.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// It could not be written down.
-    #[error("nothing was changed, for {0}")]
-    Unwritten(String),
-    /// The rollout has left the configuration, or the process is ending.
-    #[error("the rollout has ended")]
-    Gone,
-}
-
 impl Live {
     /// A rollout that goes on from what its journal told, all of it at once in effect: where its
     /// first record cannot be written, no more than what was written before.
     pub fn start(
         plan: Plan,
-        journal: Option<Journal>,
+        journal: Option<Writer>,
         recovered: &Recovered,
         seam: Seam,
         now: Now,
@@ -164,7 +134,7 @@ impl Live {
     }
 
     /// Goes on in another journal, with the state as it is.
-    pub fn move_journal(&mut self, journal: Journal, now: Now) -> Option<journal::Error> {
+    pub fn move_journal(&mut self, journal: Writer, now: Now) -> Option<journal::Error> {
         self.journal = Some(journal);
         self.take_effect("the journal moved".to_owned(), now)
     }
@@ -185,6 +155,13 @@ impl Live {
 
     /// Looks at the evidence, follows commands and lets time move the rollout.
     pub fn look(&mut self, commands: Vec<Command>, source: Source, now: Now) -> Looked {
+        let begun = self.begin_look(commands, source, now);
+        self.end_look(begun, clock::precise())
+    }
+
+    /// The first half of a look: what is decided is handed to the disk. What takes traffic off
+    /// canaries is in effect behind this, whatever the disk does.
+    pub fn begin_look(&mut self, commands: Vec<Command>, source: Source, now: Now) -> Begun {
         self.evidence.sweep(now.tick);
         let totals = totals(&self.evidence);
         self.has_news |=
@@ -199,12 +176,35 @@ impl Live {
             },
             commands,
         };
+        (self.known, self.looked) = (totals, now.tick);
         let mut stepped = controller::step(&self.plan, &self.state, &input);
         remember(&mut stepped.state, &stepped.events, now);
-        let fault = self.write_events(&stepped.events, &stepped.state, now).err();
+        let is_due = self.has_news && now.tick.ms_since(self.written) >= CHECKPOINT_MS;
+        let records = if !stepped.events.is_empty() {
+            stepped.events.iter().map(|it| self.record(it, &stepped.state, now)).collect()
+        } else if is_due || self.is_owed {
+            vec![self.record(&journal::checkpoint(&stepped.state), &stepped.state, now)]
+        } else {
+            vec![]
+        };
+        let is_written = !records.is_empty();
+        if is_written {
+            self.hand_over(records);
+        }
+        if !stepped.events.is_empty() {
+            self.retreat(&stepped.state);
+        }
+        Begun { input, stepped, now, is_written }
+    }
+
+    /// The second half: waits for the disk, a while from `since` at most, and lets everything else
+    /// take effect, if it is written.
+    pub fn end_look(&mut self, begun: Begun, since: Tick) -> Looked {
+        let Begun { input, mut stepped, now, is_written } = begun;
+        let fault = if is_written { self.written(since, now).err() } else { None };
         let mut answers: Vec<_> =
             stepped.answers.drain(..).map(|it| it.map_err(NotDone::from)).collect();
-        if let Some(fault) = &fault {
+        if let Some(fault) = fault.as_ref().filter(|_| !stepped.events.is_empty()) {
             self.is_owed = true;
             if !is_retreat(&self.state, &stepped.state) {
                 let unwritten = Err(NotDone::Unwritten(fault.to_string()));
@@ -214,18 +214,14 @@ impl Live {
                 remember(&mut stepped.state, &stepped.events, now);
             }
         }
-        (self.known, self.looked) = (totals, now.tick);
         self.state = stepped.state;
-        let is_due = self.has_news && now.tick.ms_since(self.written) >= CHECKPOINT_MS;
-        let is_owed = self.is_owed && fault.is_none();
-        let fault = if is_due || is_owed { self.checkpoint(now).err() } else { fault };
         self.publish();
         Looked { events: stepped.events, answers, fault }
     }
 
-    /// Whether its journal is the file at `path`.
-    pub fn writes_to(&self, path: &Path) -> bool {
-        self.journal.as_ref().is_some_and(|it| it.is_at(path))
+    /// Its journal.
+    pub fn journal(&self) -> Option<&Writer> {
+        self.journal.as_ref()
     }
 
     /// Its state.
@@ -253,25 +249,39 @@ impl Live {
     /// # Errors
     /// It cannot be written.
     pub fn checkpoint(&mut self, now: Now) -> Result<(), journal::Error> {
-        let event = journal::checkpoint(&self.state);
-        self.write(&event, &self.state.clone(), now)
+        self.begin_checkpoint(now);
+        self.end_checkpoint(now, clock::precise())
     }
 
-    fn write_events(
-        &mut self,
-        events: &[Event],
-        state: &State,
-        now: Now,
-    ) -> Result<(), journal::Error> {
-        events.iter().try_for_each(|it| self.write(it, state, now))
+    /// Hands the evidence so far to the disk.
+    pub fn begin_checkpoint(&mut self, now: Now) {
+        let record = self.record(&journal::checkpoint(&self.state), &self.state, now);
+        self.hand_over(vec![record]);
+    }
+
+    /// Waits until it is written, a while from `since` at most.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn end_checkpoint(&mut self, now: Now, since: Tick) -> Result<(), journal::Error> {
+        self.written(since, now)
     }
 
     fn publish(&self) {
-        self.shares.close(self.state.closed());
         let mut weights = self.state.weights();
         for (weight, cap) in weights.iter_mut().zip(self.cap.iter().flatten()) {
             *weight = (*weight).min(*cap);
         }
+        self.shares.close(self.state.closed());
+        self.shares.layout.set(&weights);
+    }
+
+    /// Takes from canaries what they do not have in `next`; gives none of them more.
+    fn retreat(&self, next: &State) {
+        let has = |it: usize| self.shares.layout.share(u8::try_from(it).unwrap_or(u8::MAX));
+        let fewer = |(weight, number): (u16, usize)| weight.min(has(number));
+        let weights: Vec<u16> = next.weights().into_iter().zip(1..).map(fewer).collect();
+        self.shares.close(self.state.closed() | next.closed());
         self.shares.layout.set(&weights);
     }
 
@@ -280,14 +290,26 @@ impl Live {
         if self.state.last.is_none() {
             remember(&mut self.state, std::slice::from_ref(&event), now);
         }
-        self.write(&event, &self.state.clone(), now)
+        let record = self.record(&event, &self.state, now);
+        self.hand_over(vec![record]);
+        self.written(clock::precise(), now)
     }
 
-    fn write(&mut self, event: &Event, state: &State, now: Now) -> Result<(), journal::Error> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
+    fn record(&self, event: &Event, state: &State, now: Now) -> Record {
         let layout = self.shares.layout.clone();
         layout.set(&state.weights());
-        journal.append(&journal::record(now.unix_ms, event.clone(), state, layout.runs()))?;
+        journal::record(now.unix_ms, event.clone(), state, layout.runs())
+    }
+
+    fn hand_over(&mut self, records: Vec<Record>) {
+        if let Some(journal) = &mut self.journal {
+            journal.begin(records);
+        }
+    }
+
+    /// Waits for what was handed over.
+    fn written(&mut self, since: Tick, now: Now) -> Result<(), journal::Error> {
+        self.journal.as_mut().map_or(Ok(()), |it| it.end(since))?;
         (self.written, self.has_news, self.is_owed, self.cap) = (now.tick, false, false, None);
         Ok(())
     }

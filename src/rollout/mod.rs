@@ -1,7 +1,8 @@
 //! Rollouts: which variant a request gets, how a new version is judged, and how its share moves.
 //!
 //! Most of it is without I/O: [`assign`] picks, [`evidence`] counts, [`analysis`] judges,
-//! [`controller`] decides as a pure step. [`journal`] remembers, [`live`] brings these together,
+//! [`controller`] decides as a pure step. [`journal`] remembers
+//! ([`writer`] waits for the disk), [`live`] brings these together,
 //! [`fleet`] drives all rollouts from a thread of control's, [`registry`] has what workers share
 //! with them. [`webhook`] tells of transitions, [`prometheus`] brings evidence from elsewhere.
 
@@ -27,6 +28,7 @@ pub mod state;
 pub mod status;
 mod trust;
 pub mod webhook;
+pub mod writer;
 
 pub use assign::{Assign, Client, Pick, REASONS, Reason, Shares};
 pub use compile::Needs;

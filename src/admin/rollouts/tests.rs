@@ -21,7 +21,7 @@ fn live(dir: &std::path::Path) -> Arc<Registry> {
     let mut diagnostics = Diagnostics::default();
     let built = registry.build(&model.http.unwrap().rollouts, dir, &mut diagnostics);
     let mut fleet = Fleet::new(Arc::clone(&registry), Box::new(|_| {}));
-    let opened = fleet.open(&built).unwrap();
+    let opened = fleet.known().open(&built).unwrap();
     fleet.commit(&built, opened, now());
     let inbox = registry.inbox().unwrap();
     std::thread::spawn(move || {

@@ -3,7 +3,10 @@
 use super::*;
 use crate::clock::Tick;
 use crate::config;
+use crate::config::diagnostic::Diagnostics;
 use crate::rollout::controller::{Kind, Refused};
+use crate::rollout::evidence::Ending;
+use crate::rollout::journal::Journal;
 use parking_lot::Mutex;
 use std::path::Path;
 
@@ -45,7 +48,7 @@ impl World {
     fn takes_over(&mut self, blocks: &str) -> Result<(), Diagnostics> {
         let built = self.built(blocks);
         let opened = loop {
-            match self.fleet.open(&built) {
+            match self.fleet.known().open(&built) {
                 // The children that other tests start hold all locks until they are programs.
                 Err(faults) if faults.to_string().contains("another process") => {}
                 opened => break opened?,
@@ -125,7 +128,7 @@ fn a_refused_configuration_leaves_no_trace() {
     let live = world.registry.live();
     let other = "rollout shop { stable a; canary b; weight 5%; }";
     let built = world.built(&format!("{other} {}", API.replace("1% 5m", "3% 5m")));
-    drop((world.fleet.open(&built).unwrap(), built));
+    drop((world.fleet.known().open(&built).unwrap(), built));
     world.turn();
     assert!(!world.path("rollout_shop.journal").exists());
     assert!(Arc::ptr_eq(&live[0], &world.registry.live()[0]));
@@ -135,7 +138,7 @@ fn a_refused_configuration_leaves_no_trace() {
     let built = world.built("rollout shop { stable a; canary b; }");
     assert_eq!(built.iter().count(), 1);
     let broken = Wanted { journal: world.path("taken"), ..built.get("shop").unwrap().clone() };
-    let text = world.fleet.open_one(&broken).unwrap_err();
+    let text = world.fleet.known().open_one(&broken).unwrap_err();
     assert!(text.contains("failed (21: Is a directory)"), "{text}");
 }
 
@@ -195,10 +198,10 @@ fn a_journal_of_another_process_is_waited_for_then_a_fault() {
             opened => break opened.unwrap(),
         }
     };
-    let text = world.fleet.open(&built).unwrap_err().to_string();
+    let text = world.fleet.known().open(&built).unwrap_err().to_string();
     assert!(text.contains("another process writes the journal"), "{text}");
     drop(held);
-    assert!(world.fleet.open(&built).is_ok());
+    assert!(world.fleet.known().open(&built).is_ok());
 }
 
 #[test]
@@ -238,4 +241,49 @@ fn a_journal_that_cannot_be_written_is_said_and_counted() {
     std::fs::remove_dir(Path::new(&world.path("rollout_faulty.journal.new"))).unwrap();
     world.turn();
     assert_eq!((entry.status().journal_fault.clone(), entry.shares().layout.count(1)), (None, 500));
+}
+
+/// A disk that hangs holds neither the retreat of its own rollout nor anything of another's.
+#[test]
+fn a_disk_that_hangs_delays_no_retreat() {
+    let mut world = world();
+    let block = |name: &str| API.replace("api", name);
+    world.takes_over(&[block("hung"), block("free")].concat()).unwrap();
+    let (hung, free) = (world.registry.find("hung").unwrap(), world.registry.find("free").unwrap());
+    let (release, hang) = std::sync::mpsc::channel::<()>();
+    world.fleet.members[0].live.journal().unwrap().touch(move |_| while hang.recv().is_ok() {});
+    let unwritten = world.asked("hung", Command::Promote).unwrap_err();
+    assert!(matches!(&unwritten, NotDone::Unwritten(why) if why.contains("the disk")));
+    assert_eq!(hung.shares().layout.count(1), 100, "nothing is given that is not written");
+    world.asked("free", Command::Promote).unwrap();
+    assert_eq!(free.shares().layout.count(1), 500);
+    // Both canaries fail: both are off behind one look, and the one that can be written is.
+    for entry in [&hung, &free] {
+        for number in 0..400u64 {
+            let variant = u8::from(number % 20 == 0);
+            let began = Tick::from_us(number);
+            let request = entry.evidence().begin(variant, true, 0, began);
+            let status = if variant == 1 { 500 } else { 200 };
+            entry.evidence().end(request, Ending::Answered { status, grpc: None }, began);
+        }
+    }
+    let began = clock::precise();
+    world.turn();
+    assert!(clock::precise() - began < crate::rollout::writer::PATIENCE, "it is known to hang");
+    for entry in [&hung, &free] {
+        assert_eq!((entry.shares().layout.count(1), entry.shares().is_closed(1)), (0, true));
+        assert_eq!(entry.status().state, Phase::RolledBack);
+    }
+    assert!(hung.status().journal_fault.is_some());
+    assert_eq!(free.status().journal_fault, None);
+    // It answers again: what is owed is written, and the rollback is not forgotten.
+    drop(release);
+    while hung.status().journal_fault.is_some() {
+        world.turn();
+    }
+    let now = world.now();
+    world.fleet.end(now);
+    let recovered = Journal::look(&world.path("rollout_hung.journal"), "hung").unwrap();
+    let Recovered::Record(record) = recovered else { panic!("{recovered:?}") };
+    assert_eq!(record.state.phase, Phase::RolledBack);
 }

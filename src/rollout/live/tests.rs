@@ -3,7 +3,7 @@
 use super::*;
 use crate::config;
 use crate::rollout::evidence::Ending;
-use crate::rollout::journal;
+use crate::rollout::journal::{self, Journal};
 use crate::rollout::state::Phase;
 use std::path::Path;
 
@@ -23,12 +23,15 @@ fn at(s: u64) -> Now {
     Now { tick: Tick::from_us(s * 1_000_000), unix_ms: 1_700_000_000_000 + s * 1000 }
 }
 
-fn opened(path: &Path) -> (Journal, Recovered) {
+fn opened(path: &Path) -> (Writer, Recovered) {
     loop {
         // The children that other tests start hold all locks until they are programs.
         match Journal::open(path, "api", &[7; 32]) {
             Err(journal::Error::Held(_)) => std::thread::yield_now(),
-            result => return result.map(|it| (it.0, it.1)).unwrap(),
+            result => {
+                let (journal, recovered, _) = result.unwrap();
+                return (Writer::start(journal).unwrap(), recovered);
+            }
         }
     }
 }
@@ -38,7 +41,7 @@ fn start(path: &Path, lines: &str) -> Live {
     started(plan(lines), journal, &recovered)
 }
 
-fn started(plan: Plan, journal: Journal, recovered: &Recovered) -> Live {
+fn started(plan: Plan, journal: Writer, recovered: &Recovered) -> Live {
     let seam = Seam::new(plan.canaries.len(), plan.slow_ms);
     let (live, fault) = Live::start(plan, Some(journal), recovered, seam, at(0));
     assert!(fault.is_none(), "{fault:?}");
@@ -173,7 +176,7 @@ fn without_a_journal_nothing_advances_and_a_rollback_happens_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
     let mut live = start(&path, STEPS);
-    live.journal.as_mut().unwrap().break_for_test();
+    live.journal().unwrap().touch(Journal::break_for_test);
     let looked = live.look(vec![Command::Promote], Source::Local, at(1));
     assert!(matches!(looked.answers[..], [Err(NotDone::Unwritten(_))]), "{looked:?}");
     assert!(looked.fault.is_some() && looked.events.is_empty());
@@ -185,7 +188,7 @@ fn without_a_journal_nothing_advances_and_a_rollback_happens_all_the_same() {
     let looked = second(&mut live, 400, BAD);
     assert_eq!(looked.events.last().map(|it| it.kind), Some(Kind::RolledBack));
     assert!(looked.fault.is_some() && live.shares().is_closed(1));
-    live.journal.as_mut().unwrap().mend_for_test();
+    live.journal().unwrap().touch(Journal::mend_for_test);
     live.look(vec![], Source::Local, at(403));
     drop(live);
     assert_eq!(start(&path, STEPS).state().phase, Phase::RolledBack, "it was owed, and is written");
@@ -223,14 +226,14 @@ fn what_cannot_be_written_gives_no_canary_more() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
     let mut live = start(&path, "weight 5%;");
-    live.journal.as_mut().unwrap().break_for_test();
+    live.journal().unwrap().touch(Journal::break_for_test);
     let seam = Seam::new(1, 1000);
     let fault = live.reconfigure(plan("limit p99 > 1s; weight 30%;"), seam.clone(), at(1));
     assert!(fault.is_some());
     assert_eq!(seam.shares.layout.count(1), 500, "as before, in what is read now");
     assert!(live.look(vec![], Source::Local, at(2)).fault.is_some());
     assert_eq!(seam.shares.layout.count(1), 500);
-    live.journal.as_mut().unwrap().mend_for_test();
+    live.journal().unwrap().touch(Journal::mend_for_test);
     assert!(live.look(vec![], Source::Local, at(3)).fault.is_none());
     assert_eq!(seam.shares.layout.count(1), 3000);
 }
