@@ -1,5 +1,6 @@
 //! What goes wrong with a socket, in the words that scripts compare.
 
+use crate::sys::errno;
 use std::fmt;
 use std::io;
 
@@ -36,10 +37,8 @@ impl fmt::Display for Error {
             Self::Closed => f.write_str("closed"),
             Self::Text(text) => f.write_str(text),
             Self::System(error) if error.raw_os_error().is_some() => {
-                let text = error.to_string();
-                let plain = text.rsplit_once(" (os error").map_or(&*text, |(plain, _)| plain);
                 // As LuaSocket words it: `connection refused`.
-                f.write_str(&plain.to_ascii_lowercase())
+                f.write_str(&errno::words(error).to_ascii_lowercase())
             }
             Self::System(_) => f.write_str("error"),
         }

@@ -139,6 +139,8 @@ impl Phases {
     /// Those with a client's request: `ngx.var`, `ngx.req.get_headers`.
     pub const REQUEST: Self =
         Self::HANDLERS.and(Self::FILTERS).and(Self::of(&[Phase::Set, Phase::Balancer]));
+    /// Those whose code may start programs (`ngx.pipe`): `init_by_lua*` is told by the function.
+    pub const CHILDREN: Self = Self::ANY.without(Self::of(&[Phase::WorkerThread]));
     /// Those whose code may start timers: all but init, exit and threads
     /// without an event loop.
     pub const TIMERS: Self =

@@ -57,6 +57,12 @@ pub fn is_grave(error: &io::Error) -> bool {
     fails_at_once(error) && error.raw_os_error().is_some_and(|code| !usual.contains(&code))
 }
 
+/// The system's words for an error, `No such file or directory`.
+pub fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" (os error").map_or(&*text, |(plain, _)| plain).to_owned()
+}
+
 /// Shows an error as `(2: No such file or directory)`, and one that is not the operating
 /// system's as `(its text)`.
 #[derive(Clone, Copy, Debug)]
@@ -64,12 +70,9 @@ pub struct Errno<'a>(pub &'a io::Error);
 
 impl fmt::Display for Errno<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
+        let text = words(self.0);
         match self.0.raw_os_error() {
-            Some(code) => {
-                let plain = text.rsplit_once(" (os error").map_or(&*text, |(plain, _)| plain);
-                write!(f, "({code}: {plain})")
-            }
+            Some(code) => write!(f, "({code}: {text})"),
             None => write!(f, "({text})"),
         }
     }

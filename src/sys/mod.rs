@@ -1,6 +1,7 @@
 //! What only the operating system can do; with `src/lua/ffi/` the home of `unsafe`.
 
 pub mod alloc;
+pub mod child;
 pub mod cpu;
 pub mod crypt;
 pub mod daemon;

@@ -26,6 +26,7 @@ mod lua_errors;
 mod metrics;
 mod monitoring;
 mod names;
+mod pipe;
 mod properties;
 mod readme;
 mod reload;

@@ -21,6 +21,7 @@ pub mod ndk;
 pub mod number;
 pub mod output;
 pub mod phase;
+pub mod pipe;
 pub mod re;
 pub mod req_body;
 pub mod req_header;
@@ -68,6 +69,8 @@ pub const LIBRARIES: &[Library] = &[
     ndk::NATIVE,
     output::NGX,
     phase::NGX,
+    pipe::METHODS,
+    pipe::NATIVE,
     re::NATIVE,
     re::NGX_RE,
     req_body::REQ,

@@ -187,6 +187,23 @@ provide("ngx.upstream", function()
     return native.upstream
 end)
 
+provide("ngx.pipe", function()
+    local spawn, methods = native.pipe.spawn, {}
+    methods.__index = methods
+    -- Functions of Lua, which light threads may begin with.
+    for name, method in pairs(native.pipe.methods) do
+        methods[name] = function(...)
+            return method(...)
+        end
+    end
+    return {
+        version = base.version,
+        spawn = function(args, opts)
+            return spawn(methods, args, opts)
+        end,
+    }
+end)
+
 provide("ngx.process", function()
     return {
         version = base.version,

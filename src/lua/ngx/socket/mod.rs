@@ -132,7 +132,7 @@ fn owner_of(call: &Call<'_>) -> usize {
 }
 
 /// Sees that `socket` is closed with the request that runs.
-fn close_with_request(call: &Call<'_>, socket: Weak<dyn Closes>) {
+pub(in crate::lua::ngx) fn close_with_request(call: &Call<'_>, socket: Weak<dyn Closes>) {
     if let Some(request) = call.vm().request() {
         of_request(call.vm(), &request, |kept| kept.sockets.add(socket));
     }
