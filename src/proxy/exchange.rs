@@ -307,7 +307,7 @@ impl Exchange {
 
     /// Gives the connection to the pool where it may serve on.
     fn keep(mut self: Box<Self>, pool: &Rc<Pool>) {
-        pool.give_buffer(std::mem::take(&mut self.sending).into_buffer());
+        self.sending = Sending::default();
         self.connection.rest();
         self.reused = true;
         (self.received, self.heads, self.interim) = (0, 0, 0);

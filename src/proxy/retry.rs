@@ -199,7 +199,8 @@ async fn exchange(serving: &mut Serving<'_>, round: &mut Round, line: Line) -> R
         exchange.allow_switch();
     }
     let limit = request.conf().proxy.buffer_size;
-    let said = wait_for(serving, &mut talk, |it, cx| it.poll_head(cx, limit)).await;
+    let worker = serving.worker.clone();
+    let said = wait_for(serving, &mut talk, |it, cx| it.poll_head(cx, limit, &worker.pool)).await;
     note(&request, |it, ms| {
         it.header_ms = Some(ms).filter(|_| matches!(said, Ok(Said::Peer(Ok(_)))));
         it.bytes_received = talk.received();

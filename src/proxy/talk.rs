@@ -121,7 +121,8 @@ impl Talk {
         Ok((talk, written))
     }
 
-    /// Sends on, and reads the response's head, of at most `limit` bytes.
+    /// Sends on, and reads the response's head, of at most `limit` bytes. A request that is sent
+    /// leaves its buffer to `pool` for the next, which may come while this one waits.
     ///
     /// # Errors
     /// The peer sent none, or too late.
@@ -129,9 +130,16 @@ impl Talk {
         &mut self,
         cx: &mut Context<'_>,
         limit: usize,
+        pool: &Pool,
     ) -> Poll<Result<ReceivedHead, Failed>> {
         match self {
-            Self::H1(it) => it.poll_head(cx, limit),
+            Self::H1(it) => {
+                let polled = it.poll_head(cx, limit);
+                if let Some(buffer) = it.sending().take_buffer() {
+                    pool.give_buffer(buffer);
+                }
+                polled
+            }
             Self::H2(it) => it.poll_head(cx, limit),
         }
     }

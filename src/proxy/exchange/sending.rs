@@ -114,9 +114,12 @@ impl Sending {
         }
     }
 
-    /// Gives the buffer up for the next request.
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.out
+    /// The buffer for another request, once nothing of it is left to be sent.
+    pub fn take_buffer(&mut self) -> Option<Vec<u8>> {
+        (self.is_whole() && self.out.capacity() > 0).then(|| {
+            self.at = 0;
+            std::mem::take(&mut self.out)
+        })
     }
 
     /// Sends what can be sent now. An error is kept: what the peer has to say may still be read.
