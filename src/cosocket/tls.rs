@@ -8,6 +8,8 @@ use crate::sys::openssl::resume;
 use crate::sys::raw_stream::RawStream;
 use once_cell::sync::OnceCell;
 use openssl::error::ErrorStack;
+use openssl::pkey::PKey;
+use openssl::pkey::Private;
 use openssl::ssl::ErrorCode;
 use openssl::ssl::Ssl;
 use openssl::ssl::SslContext;
@@ -18,6 +20,7 @@ use openssl::ssl::SslRef;
 use openssl::ssl::SslSession;
 use openssl::ssl::SslStream;
 use openssl::ssl::SslVerifyMode;
+use openssl::x509::X509;
 use openssl::x509::X509VerifyResult;
 use std::future::poll_fn;
 use std::io;
@@ -83,6 +86,9 @@ impl Session {
     }
 }
 
+/// A certificate and those behind it, and its key.
+pub type Identity = (Rc<Vec<X509>>, Rc<PKey<Private>>);
+
 /// What a script wants of a handshake.
 #[derive(Debug, Default)]
 pub struct Wish {
@@ -94,6 +100,8 @@ pub struct Wish {
     pub verify: bool,
     /// Asks for an OCSP response.
     pub ocsp: bool,
+    /// What it shows for itself instead of what is configured.
+    pub certificate: Option<Identity>,
 }
 
 /// What a TLS operation waits for.
@@ -148,7 +156,8 @@ impl ClientTls {
         let mut builder = builder.map_err(failed("SSL_CTX_new()".into()))?;
         builder.set_options(self.refused_protocols()?);
         // What a certificate is worth is asked behind the handshake.
-        builder.set_verify(SslVerifyMode::NONE);
+        // All faults are seen, and the last is told, as with nginx.
+        builder.set_verify_callback(SslVerifyMode::NONE, |_, _| true);
         if let Some(ciphers) = &self.settings.ciphers {
             let what = format!("SSL_CTX_set_cipher_list(\"{ciphers}\")");
             builder.set_cipher_list(ciphers).map_err(failed(what))?;
@@ -237,6 +246,9 @@ impl ClientTls {
             let kind = openssl::ssl::StatusType::OCSP;
             ssl.set_status_type(kind).map_err(|_| text("no OCSP support"))?;
         }
+        if let Some((chain, key)) = &wish.certificate {
+            show(&mut ssl, chain, key)?;
+        }
         if let Some(session) = &wish.session {
             session.offer(&mut ssl).map_err(|_| text("ssl set session failed"))?;
         }
@@ -262,6 +274,22 @@ impl ClientTls {
         }
         Ok(Stream::Tls(Box::new(secured)))
     }
+}
+
+/// Makes `ssl` show `chain`, and prove by `key` that it is its own.
+///
+/// # Errors
+/// lua-nginx-module's texts: nothing in the chain, or a key of another certificate.
+fn show(ssl: &mut SslRef, chain: &[X509], key: &PKey<Private>) -> Result<(), Error> {
+    let text = |it: &str| Error::Text(it.to_owned());
+    let (own, others) =
+        chain.split_first().ok_or_else(|| text("invalid client certificate chain"))?;
+    ssl.set_certificate(own).map_err(|_| text("ssl use certificate failed"))?;
+    for other in others {
+        let added = ssl.add_chain_cert(other.clone());
+        added.map_err(|_| text("lua tcp socket ssl use chain failed"))?;
+    }
+    ssl.set_private_key(key).map_err(|_| text("ssl use private key failed"))
 }
 
 /// # Errors

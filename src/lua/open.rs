@@ -14,6 +14,7 @@ use crate::lua::ffi::thread::trim_main;
 use crate::lua::ffi::value::Null;
 use crate::lua::ffi::value::Slot;
 use crate::lua::ffi::value::Value;
+use crate::lua::ffi::zones;
 use crate::lua::ngx::LIBRARIES;
 use crate::lua::ngx::PRELUDES;
 use crate::lua::ngx::constants;
@@ -66,6 +67,7 @@ impl Vm {
         ngx.set("null", Null);
         worker::set_constants(&subtable(&stack, &ngx, "config"));
         let methods = subtable(&stack, &native, "shared");
+        zones::show(&vm.options().dicts);
         shared::fill(&vm, &subtable(&stack, &ngx, "shared"), &methods);
         subtable(&stack, &globals, "ndk");
         fast::fill(&vm, &subtable(&stack, &native, "fast"));

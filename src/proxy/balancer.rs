@@ -45,6 +45,7 @@ pub(super) fn turn(
     round.turns.tries += 1;
     let mut turn = BalancerTurn {
         total_tries: round.turns.tries,
+        tries_left: round.left,
         max_tries: request.conf().proxy.next_upstream_tries,
         last_failure: round.turns.last_failure,
         ..BalancerTurn::default()

@@ -319,6 +319,7 @@ fn after_failure(
 ) -> Option<Flow> {
     let verdict = verdict(request, round, failed.fault, failed.sent, failed.stale);
     end_attempt(request, verdict.status);
+    request.log(Level::Debug, format_args!("http next upstream, {:x}", failed.fault.mask()));
     request.log(failed.level, format_args!("{}", failed.reason));
     peer.report(verdict.counts, clock::monotonic().as_ms());
     if verdict.counts == Outcome::Stale {

@@ -34,6 +34,8 @@ const MIN_VALID_MS: u64 = 1000;
 const MAX_VALID_MS: u64 = 86_400_000;
 /// How long the last good answer serves on before the name servers are asked again, milliseconds.
 const STALE_MS: u64 = 5000;
+/// How long after a server could not be reached it is asked once more.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// `resolver_timeout`'s default, milliseconds.
 pub const TIMEOUT_MS: u64 = 30_000;
 
@@ -147,7 +149,8 @@ impl Resolver {
         if let Some(answer) = entry.fresh() {
             return Ok(answer);
         }
-        let asked = self.ask(&name).await;
+        let is_known = entry.answer.lock().is_some();
+        let asked = self.ask(&name, !is_known && self.is_absolute).await;
         let now_ms = clock::monotonic().as_ms();
         let mut known = entry.answer.lock();
         let answer = match (asked, known.take()) {
@@ -175,10 +178,22 @@ impl Resolver {
         Arc::clone(entries.entry(name.to_owned()).or_default())
     }
 
-    async fn ask(&self, name: &str) -> Result<Answer, Error> {
+    /// Asks; one who is patient goes on asking servers that cannot be reached until
+    /// `resolver_timeout`, as nginx does.
+    async fn ask(&self, name: &str, is_patient: bool) -> Result<Answer, Error> {
         let asked = if self.is_absolute { format!("{name}.") } else { name.to_owned() };
         let limit = Duration::from_millis(self.timeout_ms);
-        let looked_up = tokio::time::timeout(limit, self.servers.lookup_ip(asked)).await;
+        let ask = async {
+            loop {
+                match self.servers.lookup_ip(asked.as_str()).await {
+                    Err(error) if is_patient && is_unanswered(&error) => {
+                        tokio::time::sleep(ASK_AGAIN).await;
+                    }
+                    result => return result,
+                }
+            }
+        };
+        let looked_up = tokio::time::timeout(limit, ask).await;
         let found = match looked_up {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => return Err(explain(name, &error)),
@@ -240,6 +255,12 @@ fn refused(name: &str, code: u16, reason: &'static str) -> Error {
 
 fn timed_out(name: &str) -> Error {
     refused(name, 110, "Operation timed out")
+}
+
+/// Whether no server has said anything.
+fn is_unanswered(error: &ResolveError) -> bool {
+    let ResolveErrorKind::Proto(error) = error.kind() else { return false };
+    !matches!(error.kind(), ProtoErrorKind::NoRecordsFound { .. })
 }
 
 /// nginx's words; a name server that cannot be reached is a timeout there too.

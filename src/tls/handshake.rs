@@ -55,6 +55,15 @@ pub struct Wanted {
     pub versions: Option<Vec<SslVersion>>,
 }
 
+impl Wanted {
+    /// Takes the certificates and the key away, those of the configuration too.
+    pub fn clear_certificates(&mut self) {
+        self.clears = true;
+        self.chain.clear();
+        self.key = None;
+    }
+}
+
 impl Handshake {
     pub(super) fn of(ssl: &SslRef, question: Question) -> Self {
         let mut random = vec![0; 32];

@@ -16,6 +16,25 @@ pub enum Fault {
     Status(u16),
 }
 
+impl Fault {
+    /// nginx's bit for it, `NGX_HTTP_UPSTREAM_FT_…`, by which its log names it.
+    pub fn mask(self) -> u32 {
+        match self {
+            Self::Error => 0x2,
+            Self::Timeout => 0x4,
+            Self::InvalidHeader => 0x8,
+            Self::Status(500) => 0x10,
+            Self::Status(502) => 0x20,
+            Self::Status(503) => 0x40,
+            Self::Status(504) => 0x80,
+            Self::Status(403) => 0x100,
+            Self::Status(404) => 0x200,
+            Self::Status(429) => 0x400,
+            Self::Status(_) => 0,
+        }
+    }
+}
+
 /// What a request may still do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tries {

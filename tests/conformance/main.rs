@@ -67,7 +67,9 @@ impl Arguments {
         }
         let ours = || PathBuf::from(env!("CARGO_BIN_EXE_moongate"));
         let binary = self.binary.clone().unwrap_or_else(ours);
-        Server { binary, main: String::new(), http: "server_identity nginx;".to_owned() }
+        // What is refused by default although nginx takes it, and can be had.
+        let http = "server_identity nginx; bare_lf_in_headers on;".to_owned();
+        Server { binary, main: String::new(), http }
     }
 
     fn is_whole(&self) -> bool {

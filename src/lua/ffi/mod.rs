@@ -3,9 +3,11 @@
 #![expect(unsafe_code, reason = "the border to a C library")]
 
 pub mod call;
+pub mod certificates;
 pub mod clock;
 pub mod fast;
 pub mod function;
+pub mod handshakes;
 pub mod heap;
 pub mod nginx;
 pub mod object;
@@ -14,6 +16,7 @@ pub mod stack;
 pub mod thread;
 pub mod value;
 mod walk;
+pub mod zones;
 
 #[cfg(test)]
 mod tests;

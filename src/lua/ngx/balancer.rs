@@ -53,6 +53,8 @@ pub enum PeerFailure {
 pub struct BalancerTurn {
     /// Tries so far, this one included.
     pub total_tries: u32,
+    /// Tries that are left, this one included.
+    pub tries_left: u32,
     /// `proxy_next_upstream_tries`; 0 is no limit.
     pub max_tries: u32,
     /// How the previous try of this request ended, and its status (0 without one).
@@ -162,7 +164,8 @@ fn set_more_tries(call: &Call<'_>) -> ApiResult {
     let count = c_integer(call, 1, 2, "ngx_lua_ffi_balancer_set_more_tries")?;
     let count = u32::try_from(count).unwrap_or(0);
     let result = turn(call, |turn| {
-        let room = turn.max_tries.saturating_sub(turn.total_tries);
+        let allowed = (turn.total_tries + turn.tries_left).saturating_sub(1);
+        let room = turn.max_tries.saturating_sub(allowed);
         let is_reduced = turn.max_tries > 0 && count > room;
         turn.more_tries = if is_reduced { room } else { count };
         Ok(is_reduced)

@@ -46,6 +46,7 @@ pub mod var;
 pub mod worker;
 
 use crate::lua::cjson;
+use crate::lua::ffi::certificates;
 use crate::lua::ffi::function::Library;
 use crate::lua::strings;
 
@@ -56,6 +57,7 @@ pub const LIBRARIES: &[Library] = &[
     args::NGX,
     balancer::NATIVE,
     cjson::NATIVE,
+    certificates::NATIVE,
     digest::BASE64URL,
     digest::NGX,
     exit::NGX,

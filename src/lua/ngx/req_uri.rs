@@ -183,7 +183,9 @@ fn raw_header(call: &Call<'_>) -> ApiResult {
     if request.version == Version::Http2 {
         return Err("http2 requests not supported yet".into());
     }
-    let head = request.raw_head.borrow().clone().unwrap_or_else(|| rebuilt_head(&request));
+    // A subrequest has none of its own: it is its parent's, as in nginx.
+    let kept = request.main().raw_head.borrow().clone();
+    let head = kept.unwrap_or_else(|| rebuilt_head(&request));
     let line = memchr::memchr(b'\n', &head).map_or(0, |end| end + 1);
     call.reply(&head[if call.boolean(1) { line } else { 0 }..])
 }

@@ -5,7 +5,8 @@ use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
 use crate::lua::ffi::function::functions;
-use crate::lua::ffi::object::Object;
+use crate::lua::ffi::handshakes;
+use crate::lua::ffi::value::Light;
 use crate::lua::ffi::value::Owned;
 use crate::lua::ffi::value::Value;
 use crate::lua::ngx::state::of_request;
@@ -13,7 +14,6 @@ use crate::lua::phase::Phase;
 use crate::lua::phase::Phases;
 use crate::request::connection::Address;
 use crate::tls::Handshake;
-use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::pkey::Private;
 use openssl::ssl::SslVersion;
@@ -30,6 +30,7 @@ functions! {
         set_cert: ANY => set_cert,
         set_priv_key: ANY => set_priv_key,
         verify_client: ANY => verify_client,
+        request: ANY => request_pointer,
         server_name: ANY => server_name,
         server_port: ANY => server_port,
         raw_server_addr: ANY => raw_server_addr,
@@ -39,10 +40,6 @@ functions! {
         get_client_random: ANY => client_random,
         cert_pem_to_der: ANY => cert_pem_to_der,
         priv_key_pem_to_der: ANY => priv_key_pem_to_der,
-        parse_pem_cert: ANY => parse_pem_cert,
-        parse_pem_priv_key: ANY => parse_pem_priv_key,
-        parse_der_cert: ANY => parse_der_cert,
-        parse_der_priv_key: ANY => parse_der_priv_key,
     }
 }
 
@@ -61,7 +58,7 @@ functions! {
 pub type Shared = Rc<RefCell<Handshake>>;
 
 /// A chain of certificates, the server's own first.
-type Chain = Vec<X509>;
+pub type Chain = Vec<X509>;
 
 const NO_SSL: &str = "bad ssl conn";
 const CERTIFYING: Phases = Phases::of(&[Phase::SslCertificate]);
@@ -90,24 +87,33 @@ fn refuse(call: &Call<'_>, text: &str) -> ApiResult {
     call.reply((None::<bool>, text))
 }
 
-/// What OpenSSL calls the fault.
-fn reason<'a>(errors: &ErrorStack, instead: &'a str) -> std::borrow::Cow<'a, str> {
-    errors.errors().first().and_then(|it| it.reason()).map_or(instead.into(), Into::into)
+/// `require "resty.core.base".get_request()`: a pointer that stands for the request; nil where
+/// there is none.
+fn request_pointer(call: &Call<'_>) -> ApiResult {
+    let vm = call.vm();
+    if vm.phase() == Phase::Init {
+        return call.reply(());
+    }
+    let Some(request) = vm.request() else {
+        return call.reply(Light(std::ptr::from_ref(vm) as usize));
+    };
+    let pointer = Rc::as_ptr(&request) as usize;
+    if let Some(handshake) = of_request(vm, &request, |state| state.handshake.clone()) {
+        handshakes::make_known(pointer, &handshake);
+    }
+    call.reply(Light(pointer))
 }
 
 fn clear_certs(call: &Call<'_>) -> ApiResult {
     let handshake = handshake(call, CERTIFYING)?;
-    let wanted = &mut handshake.borrow_mut().wanted;
-    wanted.clears = true;
-    wanted.chain.clear();
-    wanted.key = None;
+    handshake.borrow_mut().wanted.clear_certificates();
     call.reply(true)
 }
 
 /// `set_der_cert(chain)`: one certificate behind the other.
 fn set_der_cert(call: &Call<'_>) -> ApiResult {
     let handshake = handshake(call, CERTIFYING)?;
-    match certificates_of_der(call.bytes(1)?) {
+    match chain_of_der(call.bytes(1)?) {
         None => refuse(call, "d2i_X509_bio() failed"),
         Some(chain) => {
             handshake.borrow_mut().wanted.chain = chain;
@@ -116,7 +122,22 @@ fn set_der_cert(call: &Call<'_>) -> ApiResult {
     }
 }
 
-fn certificates_of_der(mut der: &[u8]) -> Option<Chain> {
+/// The certificates of `pem`, the first with what OpenSSL calls trust; `None` when there is none.
+pub fn chain_of_pem(pem: &[u8]) -> Option<Chain> {
+    X509::stack_from_pem(pem).ok().filter(|it| !it.is_empty())
+}
+
+/// DER of the certificates, one behind the other.
+pub fn der_of_chain(chain: &[X509]) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    for certificate in chain {
+        all.extend_from_slice(&certificate.to_der().ok()?);
+    }
+    Some(all)
+}
+
+/// The certificates of `der`, one behind the other; `None` where that is not what it is.
+pub fn chain_of_der(mut der: &[u8]) -> Option<Chain> {
     let mut chain = Vec::new();
     while !der.is_empty() {
         let length = der_length(der)?;
@@ -259,18 +280,10 @@ fn client_random(call: &Call<'_>) -> ApiResult {
 }
 
 fn cert_pem_to_der(call: &Call<'_>) -> ApiResult {
-    let chain = match X509::stack_from_pem(call.bytes(1)?) {
-        Ok(chain) if !chain.is_empty() => chain,
-        _ => return refuse(call, "PEM_read_bio_X509_AUX() failed"),
-    };
-    let mut all = Vec::new();
-    for certificate in chain {
-        match certificate.to_der() {
-            Ok(der) => all.extend_from_slice(&der),
-            Err(errors) => return refuse(call, &reason(&errors, "i2d_X509() failed")),
-        }
+    match chain_of_pem(call.bytes(1)?).and_then(|it| der_of_chain(&it)) {
+        Some(der) => call.reply(der),
+        None => refuse(call, "PEM_read_bio_X509_AUX() failed"),
     }
-    call.reply(all)
 }
 
 fn priv_key_pem_to_der(call: &Call<'_>) -> ApiResult {
@@ -279,35 +292,6 @@ fn priv_key_pem_to_der(call: &Call<'_>) -> ApiResult {
     match key.and_then(|it| it.private_key_to_der()) {
         Ok(der) => call.reply(der),
         Err(_) => refuse(call, "PEM_read_bio_PrivateKey() failed"),
-    }
-}
-
-fn parse_pem_cert(call: &Call<'_>) -> ApiResult {
-    match X509::stack_from_pem(call.bytes(1)?) {
-        Ok(chain) if !chain.is_empty() => call.reply(Object(Rc::new(chain))),
-        _ => refuse(call, "PEM_read_bio_X509() failed"),
-    }
-}
-
-fn parse_pem_priv_key(call: &Call<'_>) -> ApiResult {
-    // With no password at hand none is asked for on the terminal.
-    match PKey::private_key_from_pem_passphrase(call.bytes(1)?, b"") {
-        Ok(key) => call.reply(Object(Rc::new(key))),
-        Err(_) => refuse(call, "PEM_read_bio_PrivateKey() failed"),
-    }
-}
-
-fn parse_der_cert(call: &Call<'_>) -> ApiResult {
-    match certificates_of_der(call.bytes(1)?) {
-        Some(chain) => call.reply(Object(Rc::new(chain))),
-        None => refuse(call, "d2i_X509_bio() failed"),
-    }
-}
-
-fn parse_der_priv_key(call: &Call<'_>) -> ApiResult {
-    match PKey::private_key_from_der(call.bytes(1)?) {
-        Ok(key) => call.reply(Object(Rc::new(key))),
-        Err(_) => refuse(call, "d2i_PrivateKey_bio() failed"),
     }
 }
 
@@ -381,7 +365,32 @@ mod tests {
         assert_eq!(der_length(&[0x30, 0x82, 1, 2]), Some(4 + 258));
         assert_eq!(der_length(&[0x30]), None);
         assert_eq!(der_length(&[0x30, 0x80]), None);
-        assert!(certificates_of_der(b"").is_none());
+        assert!(chain_of_der(b"").is_none());
+    }
+
+    #[test]
+    fn what_is_parsed_can_be_shown_only_in_a_handshake() {
+        let code = "local ssl = require 'ngx.ssl'
+            local key, chain = ssl.parse_pem_priv_key(KEY), ssl.parse_pem_cert(CHAIN)
+            return type(key), type(chain), select(2, pcall(ssl.set_cert, chain))";
+        let (chain, key) = self_signed();
+        let code = code.replace("KEY", &format!("[[{key}]]"));
+        let code = code.replace("CHAIN", &format!("[[{chain}]]"));
+        assert_eq!(eval(&code), "cdata | cdata | API disabled in the current context");
+    }
+
+    /// A certificate and its key, as PEM.
+    fn self_signed() -> (String, String) {
+        let key = PKey::generate_ed25519().unwrap();
+        let mut made = X509::builder().unwrap();
+        made.set_pubkey(&key).unwrap();
+        let now = openssl::asn1::Asn1Time::days_from_now(0).unwrap();
+        made.set_not_before(&now).unwrap();
+        made.set_not_after(&now).unwrap();
+        made.sign(&key, openssl::hash::MessageDigest::null()).unwrap();
+        let text = |pem: Vec<u8>| String::from_utf8(pem).unwrap();
+        let chain = made.build().to_pem().unwrap();
+        (text(chain), text(key.private_key_to_pem_pkcs8().unwrap()))
     }
 
     #[test]
@@ -396,6 +405,8 @@ mod tests {
         for (call, expected) in cases {
             assert_eq!(eval(&format!("return require('ngx.ssl').{call}")), expected, "{call}");
         }
+        let refused = eval("return pcall(require('ngx.ssl').set_cert, 'x')");
+        assert_eq!(refused, "false | bad argument #1 to 'set_cert' (cdata expected, got string)");
         let refused = eval("return require('ngx.ssl').clear_certs()");
         assert!(refused.ends_with("API disabled in the current context"), "{refused}");
     }

@@ -108,13 +108,7 @@ local base = {
     new_tab = table.new,
     clear_tab = table.clear,
     nkeys = table.nkeys,
-    get_request = function()
-        local phase = ngx.get_phase()
-        if phase == "init" then
-            return nil
-        end
-        return ngx
-    end,
+    get_request = native.ssl.request,
     get_errmsg_ptr = function()
         return require("ffi").new("char *[1]")
     end,
@@ -171,6 +165,12 @@ for _, part in pairs {
         return { version = base.version }
     end)
 end
+
+-- What OpenResty's LuaJIT has for the request that runs.
+exdata = native.ssl.request
+provide("thread.exdata", function()
+    return exdata
+end)
 
 -- OpenResty loads it before any script, a copy of the operator's own too.
 package.loaded["resty.core"] = require("resty.core")

@@ -61,6 +61,30 @@ local function session_of(number)
     return ffi.gc(ffi.cast(pointer, number), free)
 end
 
+-- What a socket shows for itself, where it is asked: fields of its object.
+local chain_of, key_of = 2, 3
+local chain_at, key_at = native.ssl.chain_at, native.ssl.key_at
+
+function tcp_methods.setclientcert(cosocket, chain, key)
+    if not chain and not key then
+        cosocket[chain_of], cosocket[key_of] = nil, nil
+        return true
+    end
+    if not chain or not key then
+        return nil, "client certificate must be supplied with corresponding private key"
+    end
+    if type(chain) ~= "cdata" then
+        return nil, "bad cert arg: cdata expected, got " .. type(chain)
+    end
+    if type(key) ~= "cdata" then
+        return nil, "bad pkey arg: cdata expected, got " .. type(key)
+    end
+    local cast = require("ffi").cast
+    cosocket[chain_of] = chain_at(tonumber(cast("uintptr_t", chain)))
+    cosocket[key_of] = key_at(tonumber(cast("uintptr_t", key)))
+    return true
+end
+
 function tcp_methods.sslhandshake(cosocket, session, server_name, verify, ocsp, ...)
     local n = select("#", ...)
     if not cosocket or n > 0 then
@@ -83,7 +107,9 @@ function tcp_methods.sslhandshake(cosocket, session, server_name, verify, ocsp, 
         number = tonumber(ffi.cast("uintptr_t", session))
     end
     local wants_session = session ~= false
-    local found, err = handshake(cosocket, number, server_name, verify, ocsp, wants_session)
+    local chain, key = cosocket[chain_of], cosocket[key_of]
+    local found, err =
+        handshake(cosocket, number, server_name, verify, ocsp, wants_session, chain, key)
     if not found then
         return nil, err
     end

@@ -229,6 +229,7 @@ impl Attempt {
             _ => None,
         };
         let target = self.resolve(Target::parse(&self.host, self.port)?).await?;
+        self.socket.opens();
         let connect = Stream::connect(&target, self.socket.local.get());
         match tokio::time::timeout(self.patience, connect).await {
             Ok(Ok(stream)) => self.connected(stream, lease, 0),

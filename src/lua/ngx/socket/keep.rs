@@ -84,7 +84,8 @@ pub(super) fn getreusedtimes(call: &Call<'_>) -> ApiResult {
         return Err(format!("{text} {count}").into());
     }
     let socket = this::<Tcp>(call)?;
-    let reused = socket.link.borrow().as_ref().map(|it| it.reused);
+    let opening = socket.is_opening.get().then_some(0);
+    let reused = socket.link.borrow().as_ref().map(|it| it.reused).or(opening);
     match reused {
         Some(reused) if !(socket.read_closed.get() && socket.write_closed.get()) => {
             call.reply(reused)

@@ -194,6 +194,8 @@ pub struct Tcp {
     read_closed: Cell<bool>,
     write_closed: Cell<bool>,
     connecting: Cell<bool>,
+    /// There is a connection that cannot be used yet: it is being opened, or shakes hands.
+    is_opening: Cell<bool>,
     reading: Cell<bool>,
     writing: Cell<bool>,
 }
@@ -234,8 +236,15 @@ impl Tcp {
         })
     }
 
+    /// From now on it is busy connecting, where it was closed.
+    fn opens(&self) {
+        self.is_opening.set(true);
+        self.read_closed.set(false);
+        self.write_closed.set(false);
+    }
+
     fn is_open(&self) -> bool {
-        self.link.borrow().is_some()
+        self.is_opening.get() || self.link.borrow().is_some()
     }
 
     /// Begins an operation, which ends with `Busy::done`; given up, it closes the socket.
@@ -261,6 +270,9 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.socket.flag(self.side).set(false);
+        if self.side == Side::Connect {
+            self.socket.is_opening.set(false);
+        }
         if !self.is_done {
             self.socket.close();
         }

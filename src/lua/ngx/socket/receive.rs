@@ -8,6 +8,7 @@ use super::refuse;
 use super::this;
 use crate::cosocket::Error;
 use crate::cosocket::Reader;
+use crate::cosocket::Settings;
 use crate::cosocket::until::Until;
 use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
@@ -65,6 +66,12 @@ impl Tcp {
     }
 }
 
+impl Tcp {
+    fn read_patience_ms(&self, settings: &Settings) -> u64 {
+        self.timeouts.get().read.unwrap_or(settings.read_timeout_ms)
+    }
+}
+
 /// The socket in argument 1, if it can be read from now; otherwise what to answer.
 fn readable(call: &Call<'_>) -> Result<Result<Rc<Tcp>, &'static str>, ApiError> {
     let socket = this::<Tcp>(call)?;
@@ -87,7 +94,7 @@ fn readable(call: &Call<'_>) -> Result<Result<Rc<Tcp>, &'static str>, ApiError> 
 fn read(call: &Call<'_>, socket: Rc<Tcp>, mut reader: Reader) -> ApiResult {
     let settings = socket.settings.borrow().clone();
     let size = settings.buffer_size;
-    let patience_ms = socket.timeouts.get().read.unwrap_or(settings.read_timeout_ms);
+    let patience_ms = socket.read_patience_ms(&settings);
     call.vm().trace(format_args!("lua tcp socket read timeout: {patience_ms}"));
     let waker = call.vm().waker();
     let waker = waker.as_ref().unwrap_or(Waker::noop());
@@ -111,6 +118,8 @@ fn read(call: &Call<'_>, socket: Rc<Tcp>, mut reader: Reader) -> ApiResult {
             }
             if reader.got().len() != had {
                 had = reader.got().len();
+                // A script may have changed it meanwhile.
+                let patience = Duration::from_millis(socket.read_patience_ms(&settings));
                 sleep.as_mut().reset(tokio::time::Instant::now() + patience);
             }
             sleep.as_mut().poll(cx).map(|()| Err(Error::Timeout))

@@ -22,8 +22,8 @@ use std::time::Duration;
 /// What the handshake gives when the connection had TLS already and a session was given.
 const HAD_TLS: bool = true;
 
-/// `sslhandshake(socket, session, name, verify, ocsp, wants_session)`: the number of the session,
-/// 0 when there is none; `true` when there was nothing to do; nil and why.
+/// `sslhandshake(socket, session, name, verify, ocsp, wants_session, chain?, key?)`: the number of
+/// the session, 0 when there is none; `true` when there was nothing to do; nil and why.
 pub(super) fn handshake(call: &Call<'_>) -> ApiResult {
     let socket = this::<Tcp>(call)?;
     if !socket.was_connected.get() {
@@ -59,7 +59,13 @@ pub(super) fn handshake(call: &Call<'_>) -> ApiResult {
     if let Some(name) = &name {
         call.vm().trace(format_args!("lua ssl server name: \"{name}\""));
     }
-    let wish = Wish { session, name, verify: call.boolean(4), ocsp: call.boolean(5) };
+    let wish = Wish {
+        session,
+        name,
+        verify: call.boolean(4),
+        ocsp: call.boolean(5),
+        certificate: call.stack().object(7).zip(call.stack().object(8)),
+    };
     let settings = socket.settings.borrow().clone();
     let teller = Teller::new(call, &settings);
     let patience_ms = socket.timeouts.get().connect.unwrap_or(settings.connect_timeout_ms);
@@ -68,6 +74,7 @@ pub(super) fn handshake(call: &Call<'_>) -> ApiResult {
     call.check_yieldable()?;
     call.suspend(async move {
         let busy = socket.begin(Side::Connect);
+        socket.opens();
         let Some(mut link) = socket.link.take() else {
             return failed(&crate::cosocket::Error::Closed);
         };

@@ -16,12 +16,15 @@ use crate::lua::ffi::call::Call;
 use crate::lua::ffi::call::Reply;
 use crate::lua::ffi::object::Object;
 use crate::lua::ffi::value::Owned;
+use crate::sys::errno::Errno;
 use smallvec::smallvec;
+use socket2::SockRef;
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::io;
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::rc::Weak;
 use std::sync::Arc;
@@ -78,10 +81,18 @@ impl Socket {
         }
     }
 
+    /// Sends at once, whatever the event loop knows.
     fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Inet(socket) => socket.try_send(bytes),
-            Self::Unix(socket) => socket.try_send(bytes),
+            Self::Inet(socket) => SockRef::from(socket).send(bytes),
+            Self::Unix(socket) => SockRef::from(socket).send(bytes),
+        }
+    }
+
+    fn fd(&self) -> std::os::fd::RawFd {
+        match self {
+            Self::Inet(socket) => socket.as_raw_fd(),
+            Self::Unix(socket) => socket.as_raw_fd(),
         }
     }
 
@@ -185,6 +196,13 @@ pub(super) fn setpeername(call: &Call<'_>) -> ApiResult {
     if socket.is_busy.get() {
         return refuse(call, "socket busy");
     }
+    if socket.owner.get() != 0 {
+        let vm = call.vm();
+        vm.trace(format_args!("lua reuse socket upstream ctx"));
+        if socket.socket.borrow().is_some() {
+            vm.trace(format_args!("lua udp socket reconnect without shutting down"));
+        }
+    }
     socket.close();
     socket.owner.set(owner);
     socket.settings.replace(super::settings_of(call));
@@ -248,13 +266,16 @@ pub(super) fn send(call: &Call<'_>) -> ApiResult {
     };
     let bytes = payload(call)?;
     match connected.try_send(&bytes) {
-        Ok(_) => return call.reply(1),
+        Ok(count) => {
+            let (fd, length) = (connected.fd(), bytes.len());
+            call.vm().trace(format_args!("send: fd:{fd} {count} of {length}"));
+            return call.reply(1);
+        }
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
             return refuse(call, Error::from(error));
         }
         Err(_) => {}
     }
-    // The event loop has not yet said that there is room.
     let bytes = bytes.into_owned();
     call.suspend(async move {
         match connected.send(&bytes).await {
@@ -280,6 +301,7 @@ pub(super) fn receive(call: &Call<'_>) -> ApiResult {
     let settings = socket.settings.borrow().clone();
     let patience_ms = socket.timeout_ms.get().unwrap_or(settings.read_timeout_ms);
     let teller = Teller::new(call, &settings);
+    call.vm().trace(format_args!("lua udp socket receive buffer size: {size}"));
     call.check_yieldable()?;
     call.suspend(async move {
         let mut busy = Busy::begin(&socket);
@@ -292,7 +314,10 @@ pub(super) fn receive(call: &Call<'_>) -> ApiResult {
                 room.truncate(count);
                 smallvec![Owned::Bytes(room)]
             }
-            Ok(Err(error)) => failed(&error.into()),
+            Ok(Err(error)) => {
+                teller.say(format_args!("recv() failed {}", Errno(&error)));
+                failed(&error.into())
+            }
             Err(_) => {
                 teller.say(format_args!("lua udp socket read timed out"));
                 failed(&Error::Timeout)

@@ -70,7 +70,8 @@ fn peers_are_chosen_by_address() {
 
 #[test]
 fn tries_are_limited() {
-    let mut turn = BalancerTurn { total_tries: 1, max_tries: 3, ..BalancerTurn::default() };
+    let mut turn =
+        BalancerTurn { total_tries: 1, tries_left: 1, max_tries: 3, ..BalancerTurn::default() };
     assert_eq!(results(&mut turn, "b.set_more_tries(2)"), "true | nil | nil");
     assert_eq!(turn.more_tries, 2);
     let got = results(&mut turn, "b.set_more_tries(5)");
