@@ -2,6 +2,7 @@
 //! configuration and no Lua. Where nginx has an opinion, nginx 1.22.1's is followed.
 
 pub mod args;
+pub mod base64;
 pub mod basic;
 pub mod cookie;
 pub mod date;

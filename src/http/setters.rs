@@ -1,11 +1,8 @@
 //! set-misc-nginx-module's functions: what `set_escape_uri` and its like make of a text.
 
-use super::escape;
+use super::{base64, escape};
 use crate::clock;
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use ::base64::Engine;
 use md5::Digest;
 use rand::Rng;
 use std::fmt::Write;
@@ -41,17 +38,15 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("set_decode_hex", |_, text| {
         from_hex(text).ok_or_else(|| "set_decode_hex: invalid value".into())
     }),
-    ("set_encode_base64", |_, text| {
-        let mut encoded = STANDARD.encode(text).into_bytes();
-        encoded.resize(encoded.len().next_multiple_of(4), b'=');
-        Ok(encoded)
-    }),
+    ("set_encode_base64", |_, text| Ok(base64::encode(text))),
     ("set_decode_base64", |_, text| {
-        decode(&STANDARD, text).ok_or_else(|| "set_decode_base64: invalid value".into())
+        let decoded = base64::decode(&base64::STANDARD, text);
+        decoded.ok_or_else(|| "set_decode_base64: invalid value".into())
     }),
-    ("set_encode_base64url", |_, text| Ok(URL_SAFE.encode(text).into_bytes())),
+    ("set_encode_base64url", |_, text| Ok(base64::URL_SAFE.encode(text).into_bytes())),
     ("set_decode_base64url", |_, text| {
-        decode(&URL_SAFE, text).ok_or_else(|| "set_decode_base64url: invalid value".into())
+        let decoded = base64::decode(&base64::URL_SAFE, text);
+        decoded.ok_or_else(|| "set_decode_base64url: invalid value".into())
     }),
     ("set_encode_base32", |base, text| Ok(encode_base32(base, text))),
     ("set_decode_base32", |base, text| Ok(decode_base32(base, text).unwrap_or_default())),
@@ -67,13 +62,6 @@ const ALPHANUMERIC: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX
 const MOST_RANDOM: usize = 64;
 /// The longest time.
 const MOST_TIME: usize = 256;
-
-const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
-    .with_decode_allow_trailing_bits(true)
-    .with_encode_padding(false)
-    .with_decode_padding_mode(DecodePaddingMode::RequireNone);
-const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
-const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
 /// The function of one argument that this directive calls.
 pub fn function(directive: &str) -> Option<Function> {
@@ -185,12 +173,6 @@ fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
         _ => None,
     });
     pairs.collect()
-}
-
-/// What follows a `=` is not looked at.
-fn decode(engine: &GeneralPurpose, text: &[u8]) -> Option<Vec<u8>> {
-    let end = text.iter().position(|it| *it == b'=').unwrap_or(text.len());
-    engine.decode(&text[..end]).ok()
 }
 
 fn encode_base32(base: &Base32, bytes: &[u8]) -> Vec<u8> {

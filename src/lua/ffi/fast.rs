@@ -7,6 +7,7 @@
 
 use crate::clock;
 use crate::http::args;
+use crate::http::base64;
 use crate::http::escape;
 use crate::lua::ffi::stack::Table;
 use crate::lua::ffi::value::Light;
@@ -389,7 +390,7 @@ unsafe extern "C" fn encode_base64(text: *const u8, length: usize, answer: *mut 
     // SAFETY: the caller's promise: a string of Lua's, and what the prelude made.
     let (text, answer) = unsafe { (Text { at: text, length }.bytes(), &mut *answer) };
     guarded(|| {
-        let Some(count) = digest::base64_into(text, &mut answer.text) else { return OTHER };
+        let Some(count) = base64::encode_into(text, &mut answer.text) else { return OTHER };
         answer.length = count as u32;
         0
     })

@@ -1,15 +1,12 @@
 //! Digests, base64 and SQL quoting.
 
+use crate::http::base64;
 use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
 use crate::lua::ffi::function::functions;
 use crate::lua::ffi::value::Value;
 use crate::lua::ngx::args::loose_bytes;
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::GeneralPurpose;
-use base64::engine::general_purpose::GeneralPurposeConfig;
+use ::base64::Engine;
 use hmac::Mac;
 use md5::Digest;
 
@@ -36,13 +33,6 @@ functions! {
         decode_base64url: ANY => decode_base64url,
     }
 }
-
-const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
-    .with_decode_allow_trailing_bits(true)
-    .with_encode_padding(false)
-    .with_decode_padding_mode(DecodePaddingMode::RequireNone);
-const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
-const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
 fn md5_hex(call: &Call<'_>) -> ApiResult {
     call.reply(&md5_text(loose_bytes(call, 1)?)[..])
@@ -90,57 +80,36 @@ fn encode_base64(call: &Call<'_>) -> ApiResult {
         Value::Boolean(given) => given,
         _ => return Err("boolean argument only".into()),
     };
-    if no_padding { call.reply(STANDARD.encode(text)) } else { call.reply(base64(text)) }
-}
-
-/// `text` in base64, with its padding.
-fn base64(text: &[u8]) -> Vec<u8> {
-    let mut encoded = vec![0; text.len().div_ceil(3) * 4];
-    let count = base64_into(text, &mut encoded).unwrap_or_default();
-    encoded.truncate(count);
-    encoded
-}
-
-/// Writes `text` in base64, with its padding: how many bytes, `None` where there is no room.
-pub fn base64_into(text: &[u8], room: &mut [u8]) -> Option<usize> {
-    let room = room.get_mut(..text.len().div_ceil(3) * 4)?;
-    let count = STANDARD.encode_slice(text, room).ok()?;
-    room[count..].fill(b'=');
-    Some(room.len())
+    if no_padding {
+        call.reply(base64::STANDARD.encode(text))
+    } else {
+        call.reply(base64::encode(text))
+    }
 }
 
 fn decode_base64(call: &Call<'_>) -> ApiResult {
     let Value::Bytes(text) = call.value(1) else { return Err("string argument only".into()) };
-    call.reply(decode(&STANDARD, text))
-}
-
-/// As nginx decodes: what follows a `=` is not looked at.
-fn decode(engine: &GeneralPurpose, text: &[u8]) -> Option<Vec<u8>> {
-    let end = memchr::memchr(b'=', text).unwrap_or(text.len());
-    engine.decode(&text[..end]).ok()
+    call.reply(base64::decode(&base64::STANDARD, text))
 }
 
 /// Bytes that are not of the alphabet are passed over.
 fn decode_base64mime(call: &Call<'_>) -> ApiResult {
     let Value::Bytes(text) = call.value(1) else { return Err("string argument only".into()) };
-    let is_of_it = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    let end = memchr::memchr(b'=', text).unwrap_or(text.len());
-    let kept: Vec<u8> = text[..end].iter().copied().filter(is_of_it).collect();
-    call.reply(STANDARD.decode(kept).ok())
+    call.reply(base64::decode_mime(text))
 }
 
 fn encode_base64url(call: &Call<'_>) -> ApiResult {
     let Value::Bytes(text) = call.value(1) else {
         return Err("must provide a string".into());
     };
-    call.reply(URL_SAFE.encode(text))
+    call.reply(base64::URL_SAFE.encode(text))
 }
 
 fn decode_base64url(call: &Call<'_>) -> ApiResult {
     let Value::Bytes(text) = call.value(1) else {
         return call.reply((None::<bool>, "must provide a string"));
     };
-    match decode(&URL_SAFE, text) {
+    match base64::decode(&base64::URL_SAFE, text) {
         Some(decoded) => call.reply(decoded),
         None => call.reply((None::<bool>, "invalid input")),
     }
