@@ -8,7 +8,6 @@ use crate::log;
 use crate::log::ErrorLog;
 use crate::sys::errno::Failure;
 use std::io::{self, Write};
-use std::sync::Arc;
 
 /// How much `-t` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +51,7 @@ fn compile(source: &Source) -> Result<Candidate, Diagnostics> {
     };
     make_log_folder(&loaded.model, &source.prefix).map_err(refused)?;
     let runtime = super::server::runtime().map_err(refused)?;
-    let known = Known {
-        registry: Arc::default(),
-        rollouts: Arc::default(),
-        limits: Arc::default(),
-        dicts: Arc::default(),
-        generation: 1,
-    };
+    let known = Known::nothing();
     runtime.block_on(Candidate::compile(loaded, source.prefix.clone(), known))
 }
 

@@ -26,13 +26,7 @@ pub fn explain(source: &Source, asked: &Asked) -> Result<Explanation, Failed> {
     log_to_stderr(&mut loaded);
     make_log_folder(&loaded.model, &source.prefix).map_err(fail)?;
     let runtime = super::server::runtime().map_err(fail)?;
-    let known = Known {
-        registry: Arc::default(),
-        rollouts: Arc::default(),
-        limits: Arc::default(),
-        dicts: Arc::default(),
-        generation: 1,
-    };
+    let known = Known::nothing();
     let candidate = Candidate::compile(loaded, source.prefix.clone(), known);
     let candidate = runtime.block_on(candidate).map_err(refused)?;
     drop(runtime);

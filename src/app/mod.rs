@@ -14,25 +14,12 @@ pub use explain::explain;
 pub use server::serve;
 pub use told::tell;
 
-use crate::config::diagnostic::{Diagnostics, Severity};
+use crate::control::report;
 use crate::log::{Level, main_log};
 
 /// Why the process ends with code 1; everything has been said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed;
-
-/// Says every fault and warning, on stderr and in the error log that is installed.
-fn report(diagnostics: &Diagnostics) {
-    for it in &diagnostics.0 {
-        let level = match it.severity {
-            Severity::Fault => Level::Emerg,
-            Severity::Alert => Level::Alert,
-            Severity::Warning => Level::Warn,
-            Severity::Notice => Level::Notice,
-        };
-        main_log().say(level, format_args!("{it}"));
-    }
-}
 
 /// Says why the process ends.
 fn fail(reason: impl std::fmt::Display) -> Failed {

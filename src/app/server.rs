@@ -19,7 +19,6 @@ use crate::sys::openssl;
 use crate::sys::pid::PidFile;
 use crate::sys::user;
 use crate::sys::user::User;
-use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 
 /// Threads of control for files and the like.
@@ -118,13 +117,7 @@ async fn run(
     user: Option<User>,
     ready: Option<Ready>,
 ) -> Result<(), Failed> {
-    let known = Known {
-        registry: Arc::default(),
-        rollouts: Arc::default(),
-        limits: Arc::default(),
-        dicts: Arc::default(),
-        generation: 1,
-    };
+    let known = Known::nothing();
     let refused = |diagnostics| {
         report(&diagnostics);
         Failed

@@ -88,16 +88,8 @@ fn fill_listeners(model: &mut Model) {
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0);
     let servers = model.http.iter_mut().flat_map(|it| it.servers.iter_mut());
     for server in servers.filter(|it| it.listen.is_empty()) {
-        server.listen.push(Listen {
-            at: server.at.clone(),
-            address: if is_root { "0.0.0.0:80" } else { "0.0.0.0:8000" }.to_owned(),
-            default_server: false,
-            backlog: None,
-            ipv6only: None,
-            so_keepalive: None,
-            ssl: false,
-            http2: false,
-        });
+        let address = if is_root { "0.0.0.0:80" } else { "0.0.0.0:8000" };
+        server.listen.push(Listen::new(server.at.clone(), address.to_owned()));
     }
 }
 

@@ -34,6 +34,19 @@ pub struct Known {
     pub generation: u64,
 }
 
+impl Known {
+    /// What a process knows before its first configuration.
+    pub fn nothing() -> Self {
+        Self {
+            registry: Arc::default(),
+            rollouts: Arc::default(),
+            limits: Arc::default(),
+            dicts: Arc::default(),
+            generation: 1,
+        }
+    }
+}
+
 /// A configuration that could take over.
 pub struct Candidate {
     /// The configuration, compiled.

@@ -18,5 +18,6 @@ mod source;
 pub use candidate::{Candidate, Known};
 pub use event::Event;
 pub use handle::{Handle, LastReload, Status};
+pub use reload::report;
 pub use run::{Control, Fault};
 pub use source::{DEFAULT_PID_FILE, Origin, Source};

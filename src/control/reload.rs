@@ -120,8 +120,8 @@ impl Serving {
     }
 }
 
-/// Writes each diagnostic into the error log, faults as `emerg` as nginx does.
-fn report(diagnostics: &Diagnostics) {
+/// Writes each diagnostic into the error log that is installed, faults as `emerg` as nginx does.
+pub fn report(diagnostics: &Diagnostics) {
     for it in &diagnostics.0 {
         let level = match it.severity {
             Severity::Fault => Level::Emerg,

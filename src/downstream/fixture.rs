@@ -3,7 +3,6 @@
 use crate::clock::Tick;
 use crate::request::Connection;
 use crate::request::connection::Address;
-use std::cell::{Cell, OnceCell};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
@@ -16,11 +15,6 @@ pub fn connection(accepted: Tick) -> Rc<Connection> {
         client,
         listener: "127.0.0.1:80".into(),
         accepted,
-        requests: Cell::new(0),
-        closing: Cell::new(false),
-        send_timeout_ms: Cell::new(0),
-        worker: 0,
-        tls: OnceCell::new(),
-        misses_tls: Cell::new(false),
+        ..Connection::without_client()
     })
 }

@@ -139,24 +139,10 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
 
     #[test]
     fn requests_find_their_connection() {
-        let client = Address::Inet(SocketAddr::from((Ipv4Addr::LOCALHOST, 4711)));
-        let connection = Rc::new(Connection {
-            serial: 7,
-            server: client.clone(),
-            client,
-            listener: "127.0.0.1:80".into(),
-            accepted: Tick::from_us(1),
-            requests: Cell::new(0),
-            closing: Cell::new(false),
-            send_timeout_ms: Cell::new(0),
-            worker: 0,
-            tls: OnceCell::new(),
-            misses_tls: Cell::new(false),
-        });
+        let connection = Rc::new(Connection::without_client());
         let digest = Digest { proxy_digest: connection.carried(), ..Digest::default() };
         Connection::of(&digest).unwrap().requests.set(1);
         assert_eq!(connection.requests.get(), 1);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// An `upstream` block: `server("127.0.0.1:80 weight=5 backup")` lines.
 pub(super) fn upstream(name: &str, balance: Balance, servers: &[&str]) -> Upstream {
-    let mut upstream = super::group::implicit_model(name, Vec::new());
+    let mut upstream = Upstream::new(Default::default(), name, Vec::new());
     upstream.balance = balance;
     upstream.peers = servers.iter().map(|line| server(line)).collect();
     upstream
@@ -26,16 +26,7 @@ fn server(line: &str) -> Peer {
             PeerAddress::Host { host, port: port.parse().unwrap() }
         }
     };
-    let mut peer = Peer {
-        at: Default::default(),
-        address,
-        weight: 1,
-        max_fails: 1,
-        fail_timeout_ms: 10_000,
-        max_conns: 0,
-        backup: false,
-        down: false,
-    };
+    let mut peer = Peer::new(Default::default(), address);
     for word in words {
         match word.split_once('=').unwrap_or((word, "")) {
             ("weight", value) => peer.weight = value.parse().unwrap(),

@@ -159,7 +159,7 @@ impl Group {
             })
         });
         let set = PeerSet::new(peers.collect(), Algorithm::RoundRobin);
-        let upstream = implicit_model(name, Vec::new());
+        let upstream = model::Upstream::new(Default::default(), name, Vec::new());
         Self::new(upstream, false, Arc::new(Identity { id: 0 }), set, Vec::new())
     }
 
@@ -218,23 +218,6 @@ impl Group {
             state.map(|state| state.status().clone()).unwrap_or_default()
         };
         self.checks.iter().map(of).collect()
-    }
-}
-
-/// The model of a group that no `upstream` block describes.
-pub(super) fn implicit_model(name: &str, peers: Vec<model::Peer>) -> model::Upstream {
-    model::Upstream {
-        at: Default::default(),
-        name: name.to_owned(),
-        peers,
-        balance: model::Balance::RoundRobin,
-        keepalive: None,
-        keepalive_timeout_ms: None,
-        keepalive_requests: None,
-        keepalive_time_ms: None,
-        balancer: None,
-        health_checks: Vec::new(),
-        zone: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Live state by name, outside any snapshot: a reload keeps what is known of the peers that stay.
 
 use super::check::Check;
-use super::group::{Algorithm, Group, Identity, PeerSet, implicit_model};
+use super::group::{Algorithm, Group, Identity, PeerSet};
 use super::peer::{Peer, PeerAddr, PeerState};
 use crate::config::diagnostic::{At, Diagnostics};
 use crate::config::model;
@@ -108,17 +108,8 @@ impl Registry {
             if groups.get(&it.name).is_some() {
                 continue;
             }
-            let peer = model::Peer {
-                at: it.at.clone(),
-                address: it.address.clone(),
-                weight: 1,
-                max_fails: 1,
-                fail_timeout_ms: 10_000,
-                max_conns: 0,
-                backup: false,
-                down: false,
-            };
-            let upstream = implicit_model(&it.name, vec![peer]);
+            let peer = model::Peer::new(it.at.clone(), it.address.clone());
+            let upstream = model::Upstream::new(Default::default(), &it.name, vec![peer]);
             self.add(&mut groups, upstream, false, addresses, diagnostics);
         }
         groups

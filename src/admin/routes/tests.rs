@@ -15,13 +15,7 @@ fn handle() -> Handle {
         globals: None,
         error_log: Some("stderr".into()),
     };
-    let known = Known {
-        registry: Arc::default(),
-        rollouts: Arc::default(),
-        limits: Arc::default(),
-        dicts: Arc::default(),
-        generation: 1,
-    };
+    let known = Known::nothing();
     let candidate = runtime.block_on(Candidate::build(&source, known));
     let candidate = candidate.unwrap_or_else(|it| panic!("{it}"));
     candidate.registry.commit(Arc::clone(&candidate.snapshot.groups));

@@ -96,6 +96,22 @@ pub struct Listen {
     pub http2: bool,
 }
 
+impl Listen {
+    /// A `listen` of `address`, which is normalised, without parameters.
+    pub fn new(at: At, address: String) -> Self {
+        Self {
+            at,
+            address,
+            default_server: false,
+            backlog: None,
+            ipv6only: None,
+            so_keepalive: None,
+            ssl: false,
+            http2: false,
+        }
+    }
+}
+
 fn is_false(value: &bool) -> bool {
     !value
 }

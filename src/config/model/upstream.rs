@@ -41,6 +41,25 @@ pub struct Upstream {
     pub zone: Option<String>,
 }
 
+impl Upstream {
+    /// The group of `peers` that `name` stands for, with nothing but them written in it.
+    pub fn new(at: At, name: &str, peers: Vec<Peer>) -> Self {
+        Self {
+            at,
+            name: name.to_owned(),
+            peers,
+            balance: Balance::default(),
+            keepalive: None,
+            keepalive_timeout_ms: None,
+            keepalive_requests: None,
+            keepalive_time_ms: None,
+            balancer: None,
+            health_checks: Vec::new(),
+            zone: None,
+        }
+    }
+}
+
 /// A `server` line of an upstream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +87,22 @@ pub struct Peer {
     /// `down`.
     #[serde(default)]
     pub down: bool,
+}
+
+impl Peer {
+    /// The peer at `address`, without parameters.
+    pub fn new(at: At, address: PeerAddress) -> Self {
+        Self {
+            at,
+            address,
+            weight: one(),
+            max_fails: one(),
+            fail_timeout_ms: ten_seconds(),
+            max_conns: 0,
+            backup: false,
+            down: false,
+        }
+    }
 }
 
 fn one() -> u32 {

@@ -15,16 +15,7 @@ pub(super) fn parse_listen(lower: &mut Lower<'_>, node: &Node) -> Option<Listen>
             return None;
         }
     };
-    let mut listen = Listen {
-        at: node.at.clone(),
-        address,
-        default_server: false,
-        backlog: None,
-        ipv6only: None,
-        so_keepalive: None,
-        ssl: false,
-        http2: false,
-    };
+    let mut listen = Listen::new(node.at.clone(), address);
     for text in node.texts().skip(1) {
         if let Err(message) = parameter(&mut listen, text) {
             lower.fault(node, message);

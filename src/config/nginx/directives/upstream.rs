@@ -78,19 +78,7 @@ pub(super) const TABLE: &[Directive] = &[
 ];
 
 fn upstream(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
-    let mut upstream = Upstream {
-        at: node.at.clone(),
-        name: node.arg(0).to_owned(),
-        peers: Vec::new(),
-        balance: Balance::default(),
-        keepalive: None,
-        keepalive_timeout_ms: None,
-        keepalive_requests: None,
-        keepalive_time_ms: None,
-        balancer: None,
-        health_checks: Vec::new(),
-        zone: None,
-    };
+    let mut upstream = Upstream::new(node.at.clone(), node.arg(0), Vec::new());
     lower.block(node.children(), &mut Scope::Upstream(&mut upstream));
     let written = node.children().iter().any(|it| it.name == "server");
     if upstream.peers.is_empty() && !written {
@@ -106,16 +94,7 @@ fn server(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
         Ok(address) => address,
         Err(message) => return lower.fault(node, message),
     };
-    let mut peer = Peer {
-        at: node.at.clone(),
-        address,
-        weight: 1,
-        max_fails: 1,
-        fail_timeout_ms: 10_000,
-        max_conns: 0,
-        backup: false,
-        down: false,
-    };
+    let mut peer = Peer::new(node.at.clone(), address);
     for text in node.texts().skip(1) {
         if let Err(message) = parameter(&mut peer, text) {
             lower.fault(node, message);

@@ -42,13 +42,8 @@ struct Options {
 
 /// `bind(address)`: connections come from there.
 pub(super) fn bind(call: &Call<'_>) -> ApiResult {
-    let count = call.count();
-    if count != 2 {
-        return Err(format!("expecting 2 arguments, but got {count}").into());
-    }
-    let socket = this::<Tcp>(call)?;
-    let text = String::from_utf8_lossy(call.bytes(2)?);
-    let Ok(address) = text.parse() else { return refuse(call, "bad address") };
+    let (socket, address) = super::binding::<Tcp>(call)?;
+    let Some(address) = address else { return refuse(call, "bad address") };
     socket.local.set(Some(address));
     call.vm().trace(format_args!("lua tcp socket bind ip: {address}"));
     call.reply(true)
@@ -83,10 +78,7 @@ pub(super) fn connect(call: &Call<'_>) -> ApiResult {
         None if strip_unix(&String::from_utf8_lossy(host)).is_some() => (0, host.to_vec()),
         None => return refuse(call, "missing the port number"),
     };
-    let owner = super::owner_of(call);
-    if socket.owner.get() != 0 && socket.owner.get() != owner {
-        return Err("bad request".into());
-    }
+    let owner = super::claimed(call, &socket.owner)?;
     if let Some(text) = socket.busy(&[Side::Connect, Side::Read, Side::Write]) {
         return refuse(call, text);
     }

@@ -66,9 +66,7 @@ pub(super) fn close(call: &Call<'_>) -> ApiResult {
     if !socket.is_open() || (socket.read_closed.get() && socket.write_closed.get()) {
         return refuse(call, "closed");
     }
-    if socket.owner.get() != super::owner_of(call) {
-        return Err("bad request".into());
-    }
+    super::check_owner(call, &socket.owner)?;
     if let Some(text) = socket.busy(&[Side::Connect, Side::Read, Side::Write]) {
         return refuse(call, text);
     }
@@ -105,9 +103,7 @@ pub(super) fn setkeepalive(call: &Call<'_>) -> ApiResult {
     if !socket.is_open() || socket.read_closed.get() || socket.write_closed.get() {
         return refuse(call, "closed");
     }
-    if socket.owner.get() != super::owner_of(call) {
-        return Err("bad request".into());
-    }
+    super::check_owner(call, &socket.owner)?;
     if let Some(text) = socket.busy(&[Side::Connect, Side::Read, Side::Write]) {
         return refuse(call, text);
     }

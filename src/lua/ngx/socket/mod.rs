@@ -311,6 +311,36 @@ fn this<T: 'static>(call: &Call<'_>) -> Result<Rc<T>, ApiError> {
     call.stack().object(-1).ok_or(ApiError::from("bad request"))
 }
 
+/// The socket and the address of `bind(address)`; `None` is no address.
+///
+/// # Errors
+/// There is not one argument beside the socket, or it is no text.
+fn binding<T: 'static>(call: &Call<'_>) -> Result<(Rc<T>, Option<IpAddr>), ApiError> {
+    let count = call.count();
+    if count != 2 {
+        return Err(format!("expecting 2 arguments, but got {count}").into());
+    }
+    let socket = this::<T>(call)?;
+    Ok((socket, String::from_utf8_lossy(call.bytes(2)?).parse().ok()))
+}
+
+/// The caller, who may take a socket of `owner`, 0 being nobody.
+///
+/// # Errors
+/// It belongs to another request.
+fn claimed(call: &Call<'_>, owner: &Cell<usize>) -> Result<usize, ApiError> {
+    let caller = owner_of(call);
+    if [0, caller].contains(&owner.get()) { Ok(caller) } else { Err("bad request".into()) }
+}
+
+/// Whether the caller has connected the socket of `owner`.
+///
+/// # Errors
+/// Another request has.
+fn check_owner(call: &Call<'_>, owner: &Cell<usize>) -> Result<(), ApiError> {
+    if owner.get() == owner_of(call) { Ok(()) } else { Err("bad request".into()) }
+}
+
 /// `nil, text`.
 fn refuse(call: &Call<'_>, text: impl std::fmt::Display) -> ApiResult {
     call.reply((None::<bool>, text.to_string()))

@@ -84,9 +84,7 @@ fn readable(call: &Call<'_>) -> Result<Result<Rc<Tcp>, &'static str>, ApiError> 
         ));
         return Ok(Err("closed"));
     }
-    if socket.owner.get() != super::owner_of(call) {
-        return Err("bad request".into());
-    }
+    super::check_owner(call, &socket.owner)?;
     Ok(socket.busy(&[Side::Connect, Side::Read]).map_or(Ok(socket), Err))
 }
 

@@ -94,9 +94,7 @@ pub(super) fn send(call: &Call<'_>) -> ApiResult {
         ));
         return refuse(call, "closed");
     }
-    if socket.owner.get() != super::owner_of(call) {
-        return Err("bad request".into());
-    }
+    super::check_owner(call, &socket.owner)?;
     if let Some(text) = socket.busy(&[Side::Connect, Side::Write]) {
         return refuse(call, text);
     }

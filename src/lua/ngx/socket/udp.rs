@@ -147,13 +147,8 @@ pub(super) fn new_udp(call: &Call<'_>) -> ApiResult {
 
 /// `bind(address)`
 pub(super) fn bind(call: &Call<'_>) -> ApiResult {
-    let count = call.count();
-    if count != 2 {
-        return Err(format!("expecting 2 arguments, but got {count}").into());
-    }
-    let socket = this::<Udp>(call)?;
-    let text = String::from_utf8_lossy(call.bytes(2)?);
-    let Ok(address) = text.parse() else { return refuse(call, "bad address") };
+    let (socket, address) = super::binding::<Udp>(call)?;
+    let Some(address) = address else { return refuse(call, "bad address") };
     socket.local.set(Some(address));
     call.reply(true)
 }
@@ -189,10 +184,7 @@ pub(super) fn setpeername(call: &Call<'_>) -> ApiResult {
             port => return refuse(call, format_args!("bad port number: {port}")),
         },
     };
-    let owner = super::owner_of(call);
-    if socket.owner.get() != 0 && socket.owner.get() != owner {
-        return Err("bad request".into());
-    }
+    let owner = super::claimed(call, &socket.owner)?;
     if socket.is_busy.get() {
         return refuse(call, "socket busy");
     }
@@ -244,9 +236,7 @@ fn usable(call: &Call<'_>, what: &str) -> Result<Result<Connected, &'static str>
         ));
         return Ok(Err("closed"));
     };
-    if socket.owner.get() != super::owner_of(call) {
-        return Err("bad request".into());
-    }
+    super::check_owner(call, &socket.owner)?;
     if socket.is_busy.get() {
         return Ok(Err("socket busy"));
     }
@@ -337,9 +327,7 @@ pub(super) fn close(call: &Call<'_>) -> ApiResult {
     if socket.socket.borrow().is_none() {
         return refuse(call, "closed");
     }
-    if socket.owner.get() != super::owner_of(call) {
-        return Err("bad request".into());
-    }
+    super::check_owner(call, &socket.owner)?;
     if socket.is_busy.get() {
         return refuse(call, "socket busy");
     }
