@@ -1,62 +1,18 @@
 //! The catalog: every metric once, with its name, kind, labels and meaning.
 
+pub use super::metric::{Kind, Metric};
+
+use super::metric::Built;
 use super::requests::RequestFamilies;
 use super::sharded::{ShardedCounter, ShardedGauge};
 use crate::clock;
 use crate::sys;
-use prometheus::core::{Collector, Desc};
+use prometheus::core::Collector;
 use prometheus::{
-    Counter, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Counter, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
     TextEncoder,
 };
-use std::collections::HashMap;
 use std::fmt::Write as _;
-
-/// What a metric's value means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It only rises, until the process ends.
-    Counter,
-    /// It is what it is now.
-    Gauge,
-    /// Counts by size.
-    Histogram,
-}
-
-impl Kind {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
-    }
-}
-
-/// A row of the catalog.
-#[derive(Clone, Copy, Debug)]
-pub struct Metric {
-    /// Its name.
-    pub name: &'static str,
-    /// Its kind.
-    pub kind: Kind,
-    /// Its labels' names.
-    pub labels: &'static [&'static str],
-    /// What it says, one sentence.
-    pub help: &'static str,
-}
-
-impl Metric {
-    fn opts(&self) -> Opts {
-        Opts::new(self.name, self.help)
-    }
-
-    fn desc(&self) -> Desc {
-        let labels = self.labels.iter().map(|it| (*it).to_owned()).collect();
-        Desc::new(self.name.to_owned(), self.help.to_owned(), labels, HashMap::new())
-            .expect("the catalog's names are valid")
-    }
-}
 
 /// The two metrics of [`RequestFamilies`].
 const REQUESTS: [Metric; 2] = [
@@ -73,37 +29,6 @@ const REQUESTS: [Metric; 2] = [
         help: "Time from a request's first byte to the end of its response.",
     },
 ];
-
-/// A type of metric that a row can have.
-trait Built: Sized {
-    const KIND: Kind;
-    fn build(metric: &Metric) -> Self;
-}
-
-macro_rules! built {
-    ($($type:ty: $kind:ident, |$metric:ident| $made:expr;)*) => {$(
-        impl Built for $type {
-            const KIND: Kind = Kind::$kind;
-            fn build($metric: &Metric) -> Self {
-                $made
-            }
-        }
-    )*};
-}
-
-const VALID: &str = "the catalog's names are valid";
-
-built! {
-    ShardedCounter: Counter, |it| ShardedCounter::new(it.desc());
-    ShardedGauge: Gauge, |it| ShardedGauge::new(it.desc());
-    IntCounter: Counter, |it| IntCounter::with_opts(it.opts()).expect(VALID);
-    IntGauge: Gauge, |it| IntGauge::with_opts(it.opts()).expect(VALID);
-    Counter: Counter, |it| Counter::with_opts(it.opts()).expect(VALID);
-    Gauge: Gauge, |it| Gauge::with_opts(it.opts()).expect(VALID);
-    GaugeVec: Gauge, |it| GaugeVec::new(it.opts(), it.labels).expect(VALID);
-    IntCounterVec: Counter, |it| IntCounterVec::new(it.opts(), it.labels).expect(VALID);
-    IntGaugeVec: Gauge, |it| IntGaugeVec::new(it.opts(), it.labels).expect(VALID);
-}
 
 macro_rules! catalog {
     ($($field:ident: $type:ty = $name:literal [$($label:literal),*] $help:literal;)*) => {
@@ -356,76 +281,4 @@ pub fn reference() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_follow_prometheus_s_rules() {
-        for Metric { name, kind, labels, help } in METRICS {
-            let is_snake = |it: &str| it.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-            assert!(is_snake(name) && labels.iter().all(|it| is_snake(it)), "{name}");
-            assert_eq!(*kind == Kind::Counter, name.ends_with("_total"), "{name}");
-            assert!(help.ends_with('.') && !help.contains('|'), "{name}");
-        }
-    }
-
-    #[test]
-    fn the_reference_has_a_row_a_metric() {
-        let text = reference();
-        assert_eq!(text.lines().count(), METRICS.len() + 2);
-        let row = "| `moongate_lua_errors_total` | counter | `phase` | Lua handlers that ended";
-        assert!(text.contains(row));
-    }
-
-    #[test]
-    fn metrics_without_labels_are_there_from_the_start() {
-        let catalog = Catalog::new();
-        catalog.connections_accepted.inc();
-        let text = catalog.text();
-        for metric in METRICS.iter().filter(|it| it.labels.is_empty()) {
-            let line = format!("\n{} ", metric.name);
-            assert!(text.contains(&line), "{}", metric.name);
-        }
-        assert!(text.contains("# TYPE moongate_connections_accepted_total counter\n"));
-        assert!(text.contains("\nmoongate_connections_accepted_total 1\n"));
-        assert!(text.contains("\nmoongate_build_info{version=\""));
-    }
-
-    #[test]
-    fn label_values_are_escaped() {
-        let catalog = Catalog::new();
-        catalog.peer("a\"b\\", "c\nd").up.set(1);
-        let line = r#"moongate_upstream_peer_up{peer="c\nd",upstream="a\"b\\"} 1"#;
-        assert!(catalog.text().contains(line), "{}", catalog.text());
-    }
-
-    #[test]
-    fn a_peer_can_be_forgotten() {
-        let catalog = Catalog::new();
-        let peer = catalog.peer("backend", "127.0.0.1:80");
-        raise_to(&peer.requests, 5);
-        raise_to(&peer.requests, 3);
-        assert_eq!(peer.requests.get(), 5);
-        assert!(catalog.text().contains("127.0.0.1:80"));
-        catalog.forget_peer("backend", "127.0.0.1:80");
-        assert!(!catalog.text().contains("127.0.0.1:80"));
-    }
-
-    #[test]
-    fn reloads_leave_their_result() {
-        clock::testing::freeze(1_795_435_200_500);
-        let catalog = Catalog::new();
-        catalog.reloaded(Some(7));
-        catalog.reloaded(None);
-        let text = catalog.text();
-        for line in [
-            "moongate_config_generation 7",
-            "moongate_config_last_reload_successful 0",
-            "moongate_config_last_reload_success_timestamp_seconds 1795435200.5",
-            "moongate_config_reloads_total{result=\"failure\"} 1",
-            "moongate_config_reloads_total{result=\"success\"} 1",
-        ] {
-            assert!(text.contains(&format!("\n{line}\n")), "{line} is not in\n{text}");
-        }
-    }
-}
+mod tests;

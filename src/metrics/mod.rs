@@ -3,6 +3,7 @@
 
 pub mod catalog;
 pub mod label;
+mod metric;
 pub mod requests;
 pub mod sharded;
 
