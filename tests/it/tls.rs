@@ -4,22 +4,12 @@ use crate::harness::PATIENCE;
 use crate::harness::client::{Client, get, request};
 use crate::harness::origin::Origin;
 use crate::harness::server::{Kind, Server, Setup};
-use crate::harness::tls::{Identity, client, connector, stream};
+use crate::harness::tls::{Identity, client, connector, stream, two_certificates};
 use crate::harness::{eventually, settles};
 use openssl::ssl::{SslConnector, SslSession, SslSessionCacheMode, SslVersion};
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-
-/// A server with the certificates of `a.test` and `b.test` in files of these names.
-fn setup() -> Setup {
-    let (a, b) = (Identity::new("a.test"), Identity::new("b.test"));
-    Setup::new(Kind::Moongate)
-        .file("conf/a.pem", &a.pem())
-        .file("conf/a.key", &a.key_pem())
-        .file("conf/b.pem", &b.pem())
-        .file("conf/b.key", &b.key_pem())
-}
 
 const A: &str = "ssl_certificate a.pem; ssl_certificate_key a.key;";
 const B: &str = "ssl_certificate b.pem; ssl_certificate_key b.key;";
@@ -34,7 +24,7 @@ fn shown(connector: &SslConnector, port: u16, name: &str) -> String {
 
 #[test]
 fn requests_go_over_tls_and_their_variables_tell() {
-    let server = setup().start(&format!(
+    let server = two_certificates().start(&format!(
         "http {{ server {{ listen 127.0.0.1:$PORT ssl; server_name a.test; {A}\n\
          return 200 \"$scheme $https $ssl_protocol $ssl_cipher $ssl_server_name \
          $ssl_session_reused $server_protocol [$http2] $ssl_client_verify\"; }} }}"
@@ -49,7 +39,7 @@ fn requests_go_over_tls_and_their_variables_tell() {
 
 #[test]
 fn the_name_picks_the_certificate() {
-    let server = setup().start(&format!(
+    let server = two_certificates().start(&format!(
         "http {{ server {{ listen 127.0.0.1:$PORT ssl; server_name a.test; {A} return 200 a; }}\n\
          server {{ listen 127.0.0.1:$PORT; server_name b.test *.b.test; {B} return 200 b; }}\n\
          server {{ listen 127.0.0.1:$PORT; server_name none.test; return 200 none; }} }}"
@@ -90,7 +80,7 @@ fn a_client_gets_the_certificate_whose_algorithm_it_knows() {
 
 #[test]
 fn names_can_be_refused() {
-    let server = setup().start(&format!(
+    let server = two_certificates().start(&format!(
         "http {{ server {{ listen 127.0.0.1:$PORT ssl; ssl_reject_handshake on; }}\n\
          server {{ listen 127.0.0.1:$PORT ssl; server_name b.test; {B} return 200 b; }} }}"
     ));
@@ -106,7 +96,7 @@ fn names_can_be_refused() {
 
 #[test]
 fn http_without_tls_is_told_so() {
-    let server = setup().start(&format!(
+    let server = two_certificates().start(&format!(
         "http {{ {A} server {{ listen 127.0.0.1:$PORT ssl; return 200 x; }}\n\
          server {{ listen 127.0.0.1:$PORT2 ssl; error_page 497 =307 https://$host$request_uri;\n\
          return 200 x; }} }}"
@@ -120,7 +110,7 @@ fn http_without_tls_is_told_so() {
 
 #[test]
 fn a_handshake_has_the_time_of_a_head() {
-    let server = setup().start(&format!(
+    let server = two_certificates().start(&format!(
         "http {{ client_header_timeout 300ms;\n\
          server {{ listen 127.0.0.1:$PORT ssl; {A} return 200 x; }} }}"
     ));
@@ -147,12 +137,13 @@ fn bodies_of_any_size_go_through() {
             it.body.iter().map(|it| u64::from(*it)).sum::<u64>()
         ))
     });
-    let server = setup().with("ORIGIN", format!("127.0.0.1:{}", origin.port)).start(&format!(
-        "http {{ client_max_body_size 0; server {{ listen 127.0.0.1:$PORT ssl; {A}\n\
+    let server =
+        two_certificates().with("ORIGIN", format!("127.0.0.1:{}", origin.port)).start(&format!(
+            "http {{ client_max_body_size 0; server {{ listen 127.0.0.1:$PORT ssl; {A}\n\
          location / {{ proxy_pass http://$ORIGIN; }}\n\
          location /big {{ content_by_lua_block {{\n\
          for i = 1, 1000 do ngx.print(string.rep(string.char(65 + i % 26), 10000)) end }} }} }} }}"
-    ));
+        ));
     for length in [0, 1, 16_383, 16_384, 16_385, 65_536, 10_000_000] {
         let body: Vec<u8> = (0..length).map(|it: usize| (it % 251) as u8).collect();
         let sum: u64 = body.iter().map(|it| u64::from(*it)).sum();
@@ -204,7 +195,7 @@ fn resumes(server: &Server, version: SslVersion) -> String {
 #[test]
 fn sessions_are_resumed_by_ticket_or_from_the_cache_of_all_workers() {
     let with = |settings: &str| {
-        setup().start(&format!(
+        two_certificates().start(&format!(
             "worker_processes 2; events {{}} http {{ server {{ listen 127.0.0.1:$PORT ssl;\n\
              {A} {settings} return 200 \"$ssl_protocol $ssl_session_reused\"; }} }}"
         ))
@@ -269,7 +260,7 @@ fn what_is_no_certificate_is_refused_where_it_is_named() {
             "no ssl_client_certificate for ssl_verify_client",
         ),
     ] {
-        let exit = setup().file("conf/bad", "no PEM\n").run_to_end(&format!(
+        let exit = two_certificates().file("conf/bad", "no PEM\n").run_to_end(&format!(
             "http {{ server {{ listen 127.0.0.1:$PORT ssl; return 200 x;\n{settings} }} }}"
         ));
         let said = exit.said;
@@ -283,7 +274,7 @@ fn a_reload_brings_new_certificates_and_keeps_connections() {
     let text = format!(
         "http {{ server {{ listen 127.0.0.1:$PORT ssl; {A} return 200 $ssl_server_name; }} }}"
     );
-    let mut server = setup().start(&text);
+    let mut server = two_certificates().start(&text);
     let connector = connector().build();
     let mut old = client(server.port(), "old.test");
     assert_eq!(old.get("/").expect("an answer").text(), "old.test");
@@ -302,7 +293,7 @@ fn a_reload_brings_new_certificates_and_keeps_connections() {
 #[test]
 fn clients_show_who_they_are() {
     let (ours, theirs) = (Identity::new("our CA"), Identity::new("their CA"));
-    let server = setup().file("conf/ca.pem", &ours.pem()).start(&format!(
+    let server = two_certificates().file("conf/ca.pem", &ours.pem()).start(&format!(
         "http {{ {A} ssl_client_certificate ca.pem;\n\
          server {{ listen 127.0.0.1:$PORT ssl; server_name a.test; ssl_verify_client on;\n\
          return 200 \"$ssl_client_verify $ssl_client_s_dn|$ssl_client_i_dn\"; }}\n\
@@ -345,7 +336,7 @@ fn clients_show_who_they_are() {
 
 #[test]
 fn a_response_ends_with_a_farewell() {
-    let server = setup()
+    let server = two_certificates()
         .start(&format!("http {{ server {{ listen 127.0.0.1:$PORT ssl; {A} return 200 x; }} }}"));
     let mut stream = stream(&connector().build(), server.port(), "a.test").expect("a handshake");
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("it reads");
@@ -359,7 +350,7 @@ fn a_response_ends_with_a_farewell() {
 fn an_expired_certificate_is_served_with_a_warning() {
     let ca = Identity::new("our CA");
     let old = ca.signs("a.test", -5);
-    let server = setup()
+    let server = two_certificates()
         .file("conf/a.pem", &old.pem())
         .file("conf/a.key", &old.key_pem())
         .start(&format!("http {{ server {{ listen 127.0.0.1:$PORT ssl; {A} return 200 x; }} }}"));

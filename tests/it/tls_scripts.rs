@@ -1,21 +1,15 @@
 //! Scripts in handshakes: certificates that they choose, handshakes that they end.
 
-use crate::harness::server::{Kind, Server, Setup};
-use crate::harness::tls::{Identity, connector, stream};
+use crate::harness::server::Server;
+use crate::harness::tls::{connector, stream, two_certificates};
 use openssl::ssl::SslVersion;
 
 fn start(scripts: &str) -> Server {
-    let (a, b) = (Identity::new("a.test"), Identity::new("b.test"));
-    Setup::new(Kind::Moongate)
-        .file("conf/a.pem", &a.pem())
-        .file("conf/a.key", &a.key_pem())
-        .file("conf/b.pem", &b.pem())
-        .file("conf/b.key", &b.key_pem())
-        .start(&format!(
-            "http {{ server {{ listen 127.0.0.1:$PORT ssl; server_name a.test;
+    two_certificates().start(&format!(
+        "http {{ server {{ listen 127.0.0.1:$PORT ssl; server_name a.test;
              ssl_certificate a.pem; ssl_certificate_key a.key; {scripts}
              return 200 fine; }} }}"
-        ))
+    ))
 }
 
 /// Whose certificate the server of `name` shows; `None`: the handshake failed.

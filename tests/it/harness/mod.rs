@@ -9,6 +9,7 @@ pub mod frames;
 pub mod h2_origin;
 pub mod head;
 pub mod load;
+pub mod oracle;
 pub mod origin;
 pub mod ports;
 pub mod raw_origin;
@@ -22,15 +23,28 @@ use std::time::{Duration, Instant};
 /// How long anything may take that should take milliseconds; generous, for busy machines.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The same for what has ten seconds of CPU time: a busy machine gives few at a time.
+pub const LONG_PATIENCE: Duration = Duration::from_secs(120);
+
 /// Asks again and again until there is an answer, and panics with `what` when there never is.
 #[track_caller]
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, ask)
+}
+
+/// The same with a patience of its own.
+#[track_caller]
+pub fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

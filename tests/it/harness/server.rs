@@ -1,7 +1,7 @@
 //! Servers under test: Moongate, and Debian's nginx with lua-nginx-module as the oracle, each with
 //! a prefix folder of its own.
 
-use super::{PATIENCE, eventually, ports};
+use super::{LONG_PATIENCE, PATIENCE, eventually, eventually_within, oracle, ports};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
@@ -113,18 +113,14 @@ impl Setup {
             Kind::Moongate => "pid logs/pid; error_log logs/error.log info; \
                  admin_listen 127.0.0.1:$ADMIN; "
                 .to_owned(),
-            Kind::Nginx => {
-                let modules =
-                    NGINX_MODULES.map(|it| format!("load_module {MODULES}/{it}_module.so; "));
-                modules.concat() + "pid logs/pid; error_log logs/error.log info; "
-            }
+            Kind::Nginx => oracle::modules() + "pid logs/pid; error_log logs/error.log info; ",
         };
         let mut text = self.substitute(&(preamble + text));
         if !text.contains("events") {
             text = text.replacen("http {", "events {} http {", 1);
         }
         if self.kind == Kind::Nginx {
-            text = text.replacen("http {", NGINX_HTTP, 1);
+            text = text.replacen("http {", oracle::HTTP, 1);
         }
         let path = self.prefix.path().join("conf").join(&self.conf_name);
         write(&path, &text);
@@ -136,7 +132,7 @@ impl Setup {
         let conf = self.conf(text);
         let program = match self.kind {
             Kind::Moongate => binary(),
-            Kind::Nginx => nginx(),
+            Kind::Nginx => oracle::program(),
         };
         let mut command = match self.wrapper.split_first() {
             Some((first, rest)) => {
@@ -168,7 +164,7 @@ impl Setup {
     #[track_caller]
     pub fn run_to_end(self, text: &str) -> Exit {
         let mut server = self.spawn(text);
-        let status = server.wait();
+        let status = eventually_within(LONG_PATIENCE, "the server exits", || server.exited());
         Exit { status, said: server.said() }
     }
 
@@ -306,7 +302,13 @@ impl Server {
     /// Waits until error.log holds `text`.
     #[track_caller]
     pub fn expect_logged(&self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        self.expect_logged_within(PATIENCE, text);
+    }
+
+    /// The same of what takes its time even where nobody else wants the processor.
+    #[track_caller]
+    pub fn expect_logged_within(&self, patience: Duration, text: &str) {
+        let deadline = Instant::now() + patience;
         while !self.error_log().contains(text) {
             assert!(Instant::now() < deadline, "{text:?} is not in error.log:\n{}", self.said());
             std::thread::sleep(Duration::from_millis(5));
@@ -329,7 +331,11 @@ impl Server {
     /// Waits until it has exited.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
-        eventually("the server exits", || self.child.try_wait().expect("it is our child"))
+        eventually("the server exits", || self.exited())
+    }
+
+    fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it is our child")
     }
 
     /// Stops it, requests in flight first, and gives what it logged.
@@ -367,35 +373,6 @@ pub fn binary() -> PathBuf {
     let named = std::env::var_os("MOONGATE_TEST_BINARY");
     named.map_or_else(|| env!("CARGO_BIN_EXE_moongate").into(), PathBuf::from)
 }
-
-const MODULES: &str = "/usr/lib/nginx/modules";
-/// Its modules, in the order in which OpenResty's filters stand.
-const NGINX_MODULES: [&str; 6] = [
-    "ndk_http",
-    "ngx_http_echo",
-    "ngx_http_set_misc",
-    "ngx_http_lua",
-    "ngx_http_headers_more_filter",
-    "ngx_http_memc",
-];
-
-/// Debian's nginx.
-///
-/// # Panics
-/// When it or its Lua module is not installed: a comparison with nothing would pass.
-fn nginx() -> PathBuf {
-    let module = Path::new(MODULES).join("ngx_http_lua_module.so");
-    assert!(
-        Path::new("/usr/sbin/nginx").exists() && module.exists(),
-        "these tests compare with nginx and its Lua module; install them by\n\
-         apt-get install -y nginx libnginx-mod-http-lua lua-cjson"
-    );
-    "/usr/sbin/nginx".into()
-}
-
-/// Folders of Debian's defaults belong to root; these are the test's.
-const NGINX_HTTP: &str = "http { client_body_temp_path tmp/body; proxy_temp_path tmp/proxy; \
-     fastcgi_temp_path tmp/fastcgi; uwsgi_temp_path tmp/uwsgi; scgi_temp_path tmp/scgi; ";
 
 fn write(path: &Path, text: &str) {
     if let Some(folder) = path.parent() {

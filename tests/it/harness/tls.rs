@@ -3,6 +3,7 @@
 use super::PATIENCE;
 use super::client::Client;
 use super::head::{Head, read_chunked, read_exactly};
+use super::server::{Kind, Setup};
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
@@ -97,6 +98,17 @@ fn make(name: &str, key: PKey<Private>, issuer: Option<&Identity>, days: i32) ->
     builder.append_extension(names).expect("an extension");
     builder.sign(issuer.map_or(&key, |it| &it.key), MessageDigest::sha256()).expect("a signature");
     Identity { certificate: builder.build(), key }
+}
+
+/// A gateway's folder with the certificates of `a.test` and `b.test` in `conf/a.pem`, `conf/b.pem`
+/// and their keys in `conf/a.key`, `conf/b.key`.
+pub fn two_certificates() -> Setup {
+    let (a, b) = (Identity::new("a.test"), Identity::new("b.test"));
+    Setup::new(Kind::Moongate)
+        .file("conf/a.pem", &a.pem())
+        .file("conf/a.key", &a.key_pem())
+        .file("conf/b.pem", &b.pem())
+        .file("conf/b.key", &b.key_pem())
 }
 
 /// A client's settings: nothing is verified unless a test says so.
