@@ -16,7 +16,8 @@ use crate::worker;
 use std::sync::Arc;
 
 /// Explains what the configuration would do with a request; rollouts stand as their journals say.
-/// No upstream is asked; what scripts ask by cosockets is.
+/// No upstream is asked, and nobody whom scripts would ask by cosockets: they are told that it
+/// failed. Names of upstreams' servers are resolved, as by `-t`.
 ///
 /// # Errors
 /// The configuration could not serve, or the request is none.

@@ -6,6 +6,7 @@ pub mod error;
 pub mod intake;
 pub mod pipe;
 pub mod pool;
+pub mod refusal;
 pub mod settings;
 pub mod stream;
 pub mod tls;

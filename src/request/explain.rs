@@ -24,6 +24,9 @@ pub struct Explanation {
     pub location: String,
     /// Scripts that ran, and how each ended.
     pub scripts: Vec<String>,
+    /// Whom scripts would have contacted; they were told that it failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_asked: Vec<String>,
     /// Variables that were read.
     pub read: Vec<String>,
     /// What each rollout decided.
@@ -80,6 +83,7 @@ impl Request {
             server: self.snapshot.server(self.server.get()).name.to_string(),
             location: self.location().name.to_string(),
             scripts: trace.ran.iter().map(|(it, end)| format!("{it}: {end}")).collect(),
+            not_asked: Vec::new(),
             read: trace.read.iter().map(|(name, value)| read(name, value.as_deref())).collect(),
             rollouts: decision.rollouts.iter().filter_map(|it| self.account_of(it)).collect(),
             version: text(&decision.version),
@@ -220,6 +224,9 @@ impl fmt::Display for Explanation {
         row("server", &self.server)?;
         row("location", &self.location)?;
         self.scripts.iter().try_for_each(|it| row("script", it))?;
+        self.not_asked.iter().try_for_each(|it| {
+            row("not asked", &format!("{it}: the script was told that it failed"))
+        })?;
         self.read.iter().try_for_each(|it| row("read", it))?;
         for rollout in &self.rollouts {
             row("rollout", &rollout.name)?;

@@ -49,6 +49,13 @@ impl Request {
         }
     }
 
+    /// Notes that a script was given the fields of the request, or asked for one by name.
+    pub fn note_header(&self, name: &[u8], value: Option<&[u8]>) {
+        let plain = |it: &u8| if *it == b'-' { b'_' } else { it.to_ascii_lowercase() };
+        let name = name.iter().map(plain);
+        self.note_read(&Var::Http(name.collect()), value);
+    }
+
     /// Notes what answers.
     pub fn note_answer(&self, answer: String) {
         if let Some(trace) = &mut *self.trace.borrow_mut() {

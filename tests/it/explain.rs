@@ -3,7 +3,8 @@
 use crate::harness::client::{get, request};
 use crate::harness::origin::Origin;
 use crate::harness::server::{Kind, Setup, binary};
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 
 const SECRET: &str = "0123456789abcdef";
 
@@ -20,13 +21,30 @@ const CONF: &str = "http { access_log logs/access.log; explain_secret_file secre
      location /script { set $to one; access_by_lua_block {\n\
      ngx.var.to = 'two' }\n\
      proxy_pass http://$to; }\n\
+     location /asks { access_by_lua_block {\n\
+     local socket = ngx.socket.tcp()\n\
+     local ok, why = socket:connect('127.0.0.1', $DATABASE)\n\
+     ngx.req.set_header('X-Why', why)\n\
+     local udp = ngx.socket.udp()\n\
+     udp:setpeername('127.0.0.1', $DATABASE)\n\
+     socket:connect('name.example', 80)\n\
+     local user = ngx.req.get_headers()['X-User']\n\
+     if ngx.req.get_headers()['X-Team'] then ngx.exit(403) end }\n\
+     proxy_pass http://$http_x_why; }\n\
      location /said { content_by_lua_block { ngx.say('x') } } } }";
 
 fn setup(stable: &Origin, canary: &Origin) -> Setup {
     Setup::new(Kind::Moongate)
         .with("STABLE", format!("127.0.0.1:{}", stable.port))
         .with("CANARY", format!("127.0.0.1:{}", canary.port))
+        .with("DATABASE", 9)
         .file("conf/secret", SECRET)
+}
+
+fn explain(setup: &Setup, conf: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.args(["explain", "-p"]).arg(setup.prefix()).arg("-c").arg(conf).args(arguments);
+    command.output().expect("it runs")
 }
 
 /// What `moongate explain` says of a request with these arguments.
@@ -34,14 +52,7 @@ fn explained(arguments: &[&str]) -> String {
     let (stable, canary) = (Origin::saying("stable"), Origin::saying("canary"));
     let mut setup = setup(&stable, &canary);
     let conf = setup.conf(CONF);
-    let output = Command::new(binary())
-        .args(["explain", "-p"])
-        .arg(setup.prefix())
-        .arg("-c")
-        .arg(conf)
-        .args(arguments)
-        .output()
-        .expect("it runs");
+    let output = explain(&setup, &conf, arguments);
     assert_eq!(stable.connections() + canary.connections(), 0, "no upstream is asked");
     let text = String::from_utf8(output.stdout).expect("text");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -104,7 +115,7 @@ fn a_script_s_line_is_told_and_what_answers_without_an_upstream() {
     assert!(text.contains("script    access_by_lua(moongate.conf:9): exit 403\n"), "{text}");
     assert!(text.ends_with("answer    status 403\n"), "{text}");
     let text = explained(&["--json", "/said"]);
-    assert!(text.contains("\"answer\": \"content_by_lua(moongate.conf:14)\""), "{text}");
+    assert!(text.contains("\"answer\": \"content_by_lua(moongate.conf:24)\""), "{text}");
 }
 
 #[test]
@@ -129,4 +140,25 @@ fn a_live_request_with_the_secret_is_told_the_same() {
     for received in stable.received() {
         assert_eq!(received.header("x-moongate-explain"), None, "nobody behind sees it");
     }
+}
+
+#[test]
+fn scripts_contact_nobody_and_what_they_read_of_the_fields_is_told() {
+    let database = Origin::saying("a database");
+    let (stable, canary) = (Origin::saying("stable"), Origin::saying("canary"));
+    let mut setup = setup(&stable, &canary).with("DATABASE", database.port);
+    let conf = setup.conf(CONF);
+    let output = explain(&setup, &conf, &["-H", "X-User: alice", "/asks"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(database.connections(), 0, "{text}");
+    for contact in ["tcp 127.0.0.1:DATABASE", "udp 127.0.0.1:DATABASE", "tcp name.example:80"] {
+        let contact = contact.replace("DATABASE", &database.port.to_string());
+        let line = format!("not asked {contact}: the script was told that it failed\n");
+        assert!(text.contains(&line), "{text}");
+    }
+    for read in ["$http_x_user = \"alice\"\n", "$http_x_team is not set\n"] {
+        assert!(text.contains(&format!("read      {read}")), "{text}");
+    }
+    let why = "$http_x_why = \"nobody is contacted while a request is explained\"\n";
+    assert!(text.contains(why), "{text}");
 }

@@ -316,6 +316,9 @@ unsafe extern "C" fn headers(vm: *const Vm, answer: *mut Answer) -> c_int {
     let (vm, answer) = unsafe { (&*vm, &mut *answer) };
     guarded(|| {
         of_client(vm, |request| {
+            if request.is_traced() {
+                return -1;
+            }
             let headers = request.headers.borrow();
             answer.put_pairs(headers.iter().map(|(name, value)| (name, Some(value))), true)
         })

@@ -5,6 +5,7 @@ use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
 use crate::lua::ffi::function::functions;
+use crate::lua::ffi::stack::Anchor;
 use crate::lua::ffi::stack::Table;
 use crate::lua::ffi::value::Kind;
 use crate::lua::ffi::value::Value;
@@ -13,6 +14,7 @@ use crate::lua::ngx::client::limit;
 use crate::lua::ngx::client::text_of;
 use crate::request::Request;
 use bytes::Bytes;
+use std::cell::OnceCell;
 
 functions! {
     /// Request headers.
@@ -28,21 +30,39 @@ functions! {
     pub NATIVE "native" {
         add_request_header: ANY => add_header,
         keep_headers_meta: ANY => keep_headers_meta,
+        note_header: ANY => note_header,
     }
 }
 
-/// Hands over the metatable of header tables, which is written in Lua.
+/// Hands over the metatables of header tables, which are written in Lua: that of all, and that of
+/// requests that are to be explained.
 fn keep_headers_meta(call: &Call<'_>) -> ApiResult {
-    call.check(1, Kind::Table)?;
-    call.stack().push_copy(1);
-    let anchor = call.stack().anchor();
-    call.vm().api().headers_meta.get_or_init(|| anchor);
+    let api = call.vm().api();
+    for (index, meta) in [(1, &api.headers_meta), (2, &api.traced_headers_meta)] {
+        call.check(index, Kind::Table)?;
+        call.stack().push_copy(index);
+        let anchor = call.stack().anchor();
+        meta.get_or_init(|| anchor);
+    }
+    call.reply(())
+}
+
+/// Notes that a script looked for a field that is not there.
+fn note_header(call: &Call<'_>) -> ApiResult {
+    let name = text_of(call, 1)?;
+    if let Ok(request) = client(call) {
+        request.note_header(name, None);
+    }
     call.reply(())
 }
 
 /// Lets `table` find its fields in any spelling.
 pub fn set_headers_meta(call: &Call<'_>, table: &Table<'_>) {
-    if let Some(anchor) = call.vm().api().headers_meta.get() {
+    set_meta(call, table, &call.vm().api().headers_meta);
+}
+
+fn set_meta(call: &Call<'_>, table: &Table<'_>, meta: &OnceCell<Anchor>) {
+    if let Some(anchor) = meta.get() {
         call.stack().push(anchor);
         if let Some(meta) = call.stack().as_table(-1) {
             table.set_metatable(&meta);
@@ -67,8 +87,14 @@ fn get_headers(call: &Call<'_>) -> ApiResult {
             table.add(&lower, &value[..]);
         }
     }
+    if request.is_traced() {
+        // Which of them the script looks at cannot be seen: all may decide.
+        headers.iter().take(max).for_each(|(name, value)| request.note_header(name, Some(value)));
+    }
     if !raw {
-        set_headers_meta(call, &table);
+        let api = call.vm().api();
+        let meta = if request.is_traced() { &api.traced_headers_meta } else { &api.headers_meta };
+        set_meta(call, &table, meta);
     }
     if headers.len() > max {
         let count = headers.len();

@@ -38,6 +38,8 @@ pub struct PerVm {
     pub names: NameMemo,
     /// The metatable of header tables.
     pub headers_meta: OnceCell<Anchor>,
+    /// That of a request that is to be explained.
+    pub traced_headers_meta: OnceCell<Anchor>,
     /// What `ngx.arg` and `ngx.balancer` work on now.
     pub turn: RefCell<Turn>,
     /// A buffer for values of variables.

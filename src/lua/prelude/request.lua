@@ -30,7 +30,17 @@ native.headers_meta = {
         return rawget(headers, (gsub(lower(name), "_", "-")))
     end,
 }
-native.keep_headers_meta(native.headers_meta)
+-- Of a request that is to be explained: what is asked for and is not there is noted.
+local traced_headers_meta = {
+    __index = function(headers, name)
+        local value = rawget(headers, (gsub(lower(name), "_", "-")))
+        if value == nil then
+            native.note_header(name)
+        end
+        return value
+    end,
+}
+native.keep_headers_meta(native.headers_meta, traced_headers_meta)
 
 local has, call = native.ndk.has, native.ndk.call
 ndk.set_var = setmetatable({}, {

@@ -15,6 +15,7 @@ use crate::cosocket::Stream;
 use crate::cosocket::Target;
 use crate::cosocket::pool::Begin;
 use crate::cosocket::pool::Pool;
+use crate::cosocket::refusal;
 use crate::cosocket::stream::strip_unix;
 use crate::log::Level;
 use crate::lua::ffi::call::ApiError;
@@ -220,7 +221,9 @@ impl Attempt {
             Some(Begin::Connect(lease)) => Some(lease),
             _ => None,
         };
-        let target = self.resolve(Target::parse(&self.host, self.port)?).await?;
+        let target = Target::parse(&self.host, self.port)?;
+        refusal::check(|| format!("tcp {target}"))?;
+        let target = self.resolve(target).await?;
         self.socket.opens();
         let connect = Stream::connect(&target, self.socket.local.get());
         match tokio::time::timeout(self.patience, connect).await {

@@ -9,6 +9,7 @@ use super::this;
 use crate::cosocket::Error;
 use crate::cosocket::Settings;
 use crate::cosocket::Target;
+use crate::cosocket::refusal;
 use crate::cosocket::stream::strip_unix;
 use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
@@ -208,6 +209,7 @@ pub(super) fn setpeername(call: &Call<'_>) -> ApiResult {
     call.suspend(async move {
         let mut busy = Busy::begin(&socket);
         let connected = async {
+            refusal::check(|| format!("udp {target}"))?;
             let target = super::connect::resolve(resolver.as_deref(), target).await?;
             Ok(Socket::connect(&target, socket.local.get()).await?)
         };
