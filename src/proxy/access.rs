@@ -8,6 +8,7 @@ use crate::http::basic;
 use crate::log::Level;
 use crate::lua::phase::Phase;
 use crate::request::Request;
+use crate::snapshot::ChunkId;
 use crate::snapshot::access::{Access, Basic};
 use crate::sys::errno::Errno;
 use std::io::ErrorKind;
@@ -40,20 +41,28 @@ enum Verdict {
 /// # Errors
 /// The client's connection is gone, or must be cut.
 pub(super) async fn run(serving: &mut Serving<'_>) -> Result<Flow> {
-    let request = serving.request.clone();
-    let (access, lua) = {
-        let conf = request.conf();
-        (conf.access.clone(), conf.lua.access)
-    };
-    if request.is_subrequest() || (access.is_none() && lua.is_none()) {
+    if serving.request.is_subrequest() {
         return Ok(Flow::Continue);
     }
-    let access = access.unwrap_or_default();
+    let (access, lua) = {
+        let conf = serving.request.conf();
+        (conf.access.clone(), conf.lua.access)
+    };
+    match (access, lua) {
+        (None, None) => Ok(Flow::Continue),
+        (None, Some(chunk)) => serving.lua_with_body(chunk, Phase::Access).await,
+        (Some(access), lua) => Box::pin(weigh(serving, &access, lua)).await,
+    }
+}
+
+/// Asks all that check access, and does with what they say as `satisfy` wants it.
+async fn weigh(serving: &mut Serving<'_>, access: &Access, lua: Option<ChunkId>) -> Result<Flow> {
+    let request = serving.request.clone();
     let first = request.snapshot.lua.access_first;
     let mut refused = 0;
     for check in if first { LUA_FIRST } else { ORDER } {
         let verdict = match check {
-            Check::Rules => rules(&request, &access),
+            Check::Rules => rules(&request, access),
             Check::Basic => match &access.basic {
                 Some(it) => basic(&request, it).await,
                 None => Verdict::None,
