@@ -11,10 +11,12 @@ use crate::http::h1::fault::Fault;
 use crate::http::h1::request_head::Parser;
 use crate::http::headers::Headers;
 use crate::request::Connection;
+use crate::sys::hang_up::{OtherEnd, other_end};
 use crate::sys::read_buffer;
 use bytes::{Bytes, BytesMut};
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -210,6 +212,22 @@ impl Wire {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Whether the client has gone, or has ended its side within the body that nobody reads: what
+    /// [`Self::poll_gone`] cannot see, for it would have to read all that comes before.
+    pub fn has_abandoned(&self) -> bool {
+        let missing = match self.framing {
+            Framing::Length(left) => left.saturating_sub(self.input.len() as u64),
+            Framing::Chunked(_) | Framing::Over => 0,
+        };
+        match other_end(self.transport.as_raw_fd()) {
+            OtherEnd::Open => false,
+            OtherEnd::Gone => true,
+            // What TLS holds is not known here.
+            OtherEnd::Ended(_) if matches!(self.transport, Transport::Tls(_)) => false,
+            OtherEnd::Ended(unread) => (unread as u64) < missing,
+        }
     }
 
     /// Where the head of a response is written; [`Self::poll_flush`] sends it.

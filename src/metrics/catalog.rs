@@ -100,6 +100,11 @@ catalog! {
         "Active health checks by result: pass or fail.";
     upstream_retries: IntCounterVec = "moongate_upstream_retries_total" ["upstream"]
         "Requests passed on to another peer after a failed attempt.";
+    upstream_queue: IntGaugeVec = "moongate_upstream_queue_requests" ["upstream"]
+        "Requests that wait in the upstream's queue.";
+    upstream_queue_refused: IntCounterVec =
+        "moongate_upstream_queue_refused_total" ["upstream", "reason"]
+        "Requests that the upstream's queue turned away: full or timeout.";
     limited_requests: IntCounterVec = "moongate_limited_requests_total" ["zone", "result"]
         "Requests that a zone of limit_req or limit_conn delayed or rejected.";
     rollout_decisions: IntCounterVec =

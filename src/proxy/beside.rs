@@ -77,12 +77,15 @@ async fn listen(serving: &mut Serving<'_>, wants: bool, streams: bool) -> Result
     Ok(Client::Gone)
 }
 
-/// Waits until the client goes away; for ever where that does not matter, or cannot be seen because
-/// its body is `unread`.
+/// Waits until the client goes away; for ever where that does not matter. Behind a body that is
+/// `unread` it is seen a little later.
 pub(super) async fn watch(serving: &mut Serving<'_>, unread: bool) {
-    let is_hidden = unread && !serving.client.tells_of_leaving();
-    if is_hidden || serving.request.conf().proxy.ignore_client_abort {
+    if serving.request.conf().proxy.ignore_client_abort {
         std::future::pending().await
+    }
+    if unread && !serving.client.tells_of_leaving() {
+        // Rare, and a timer: it takes no room in every request's future.
+        return Box::pin(serving.client.abandoned()).await;
     }
     serving.client.gone().await;
 }

@@ -36,6 +36,7 @@ mod phases;
 mod pick;
 mod pingora_client;
 mod pool;
+mod queue;
 mod ranges;
 mod redirect;
 mod retry;

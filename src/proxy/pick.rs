@@ -10,7 +10,7 @@ use crate::snapshot::build::{UrlParts, split_url};
 use crate::snapshot::proxy_target::{ProxyTarget, TargetKind};
 use crate::snapshot::{ChunkId, Snapshot};
 use crate::upstream::balance::{NoPeer, Tried};
-use crate::upstream::{Group, Peer, PeerAddr};
+use crate::upstream::{ActiveGuard, Group, Peer, PeerAddr, Place};
 use crate::vars::Template;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -28,6 +28,9 @@ pub(super) struct Destination {
     pub balancer: Option<ChunkId>,
     /// TLS, if it is spoken.
     pub secured: Option<Secured>,
+    /// Its place in the group's queue, until it has a peer.
+    pub place: Option<Place>,
+    has_waited: bool,
     hash_key: Option<Bytes>,
     tried: Tried,
 }
@@ -144,7 +147,8 @@ impl Destination {
         balancer: Option<ChunkId>,
         hash_key: Option<Bytes>,
     ) -> Self {
-        Self { group, uri, balancer, secured: None, hash_key, tried: Tried::default() }
+        let (place, has_waited, tried) = (None, false, Tried::default());
+        Self { group, uri, balancer, secured: None, place, has_waited, hash_key, tried }
     }
 
     async fn by_variable(serving: &Serving<'_>, url: &Template) -> Result<Self, u16> {
@@ -181,6 +185,23 @@ impl Destination {
         let group = Arc::new(Group::transient(&name, &addresses));
         let secured = secured(request, parts.is_tls);
         Ok(Self { secured, ..Self::new(group, uri, None, None) })
+    }
+
+    /// Whether a request waits before its first peer is picked; asked once. Scripts choose whom
+    /// they like.
+    pub fn is_to_wait(&mut self) -> bool {
+        let is_first = !std::mem::replace(&mut self.has_waited, true);
+        is_first
+            && self.group.has_queue()
+            && self.balancer.is_none()
+            && self.group.is_to_wait(clock::monotonic().as_ms())
+    }
+
+    /// Counts a connection to `peer`, which ends the wait.
+    pub fn connect(&mut self, peer: &Arc<Peer>) -> ActiveGuard {
+        let guard = peer.connect_guard();
+        self.place = None;
+        guard
     }
 
     /// The last peer may be tried again.

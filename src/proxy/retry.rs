@@ -7,6 +7,7 @@ use super::error::Result;
 use super::exchange::{Failed, Rest, Timeouts};
 use super::phases::{Flow, Serving, cut};
 use super::pick::Destination;
+use super::queue;
 use super::stand_in;
 use super::talk::{Line, NotBegun, Talk};
 use super::upstream_response;
@@ -61,19 +62,22 @@ async fn answer(serving: &mut Serving<'_>, target: &ProxyTarget) -> Result<Flow>
         Err(status) => return Ok(Flow::Status(status)),
     };
     let tries = first_tries(destination.group.tries(), request.conf().proxy.next_upstream_tries);
-    let starts_group = !request.attempts.borrow().0.is_empty();
-    let timeouts = Timeouts::of(&request.conf().proxy);
     let mut round = Round {
         destination,
         left: tries,
         began: clock::monotonic(),
-        starts_group,
-        timeouts,
+        starts_group: !request.attempts.borrow().0.is_empty(),
+        timeouts: Timeouts::of(&request.conf().proxy),
         turns: balancer::Turns::default(),
         begun,
     };
     request.begin_charge(&round.destination.group.name);
     loop {
+        if round.destination.is_to_wait()
+            && let Some(flow) = Box::pin(queue::turn(serving, &mut round)).await?
+        {
+            return Ok(flow);
+        }
         let peer = match next_peer(serving, &mut round) {
             Ok(peer) => peer,
             Err(502) if stand_in::after_no_answer(&request, &mut round) => continue,
@@ -82,7 +86,7 @@ async fn answer(serving: &mut Serving<'_>, target: &ProxyTarget) -> Result<Flow>
         if serving.worker.is_dry {
             return Ok(Flow::Done);
         }
-        let guard = peer.connect_guard();
+        let guard = round.destination.connect(&peer);
         let failed = match attempt(serving, &mut round, &peer).await? {
             Tried::Ended(flow) => return Ok(flow),
             Tried::Failed(failed) => failed,
@@ -390,11 +394,5 @@ fn note(request: &Request, set: impl FnOnce(&mut Attempt, u64)) {
 
 /// Closes the books of the current try.
 pub(super) fn end_attempt(request: &Request, status: Option<u16>) {
-    let now = clock::monotonic();
-    if let Some(attempt) = request.attempts.borrow_mut().last_mut() {
-        attempt.response_ms.get_or_insert(now.ms_since(attempt.started));
-        if let Some(status) = status {
-            attempt.status = status;
-        }
-    }
+    request.attempts.borrow_mut().end_last(status, clock::monotonic());
 }

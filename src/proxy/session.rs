@@ -18,6 +18,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// The client of one request.
 pub(super) struct Client<'a> {
@@ -252,6 +253,14 @@ impl<'a> Client<'a> {
         matches!(self.side, Side::Pingora(_))
     }
 
+    /// Waits until the client has gone away although part of its body is not read; for ever if it
+    /// stays.
+    pub async fn abandoned(&mut self) {
+        while !matches!(&self.side, Side::H1 { wire, .. } if wire.has_abandoned()) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Waits until the client has gone away; for ever if it stays.
     pub async fn gone(&mut self) {
         poll_fn(|cx| self.poll_gone(cx)).await;
@@ -327,6 +336,9 @@ impl Kept {
         Ok(())
     }
 }
+
+/// How often it is looked after a client whose body nobody reads.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The interim answer that a client may wait for before it sends a body.
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

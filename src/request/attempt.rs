@@ -63,6 +63,13 @@ impl Attempts {
         self.0.last_mut()
     }
 
+    /// The current try is over at `now`, with `status` if that was not known.
+    pub fn end_last(&mut self, status: Option<u16>, now: Tick) {
+        let Some(attempt) = self.last_mut() else { return };
+        attempt.response_ms.get_or_insert(now.ms_since(attempt.started));
+        attempt.status = status.unwrap_or(attempt.status);
+    }
+
     /// All tries with `, ` between them and ` : ` between upstreams; `false` without a try.
     pub fn join(&self, out: &mut Vec<u8>, mut show: impl FnMut(&Attempt, &mut Vec<u8>)) -> bool {
         for (index, attempt) in self.0.iter().enumerate() {

@@ -7,6 +7,7 @@ pub mod crypt;
 pub mod daemon;
 pub mod environment;
 pub mod errno;
+pub mod hang_up;
 pub mod host;
 pub mod limits;
 pub mod open;

@@ -1,7 +1,8 @@
 //! A group of peers under one name, as a snapshot sees it.
 
 use super::check::{Check, CheckState, CheckStatus, CheckTls};
-use super::peer::{Peer, PeerAddr, PeerState};
+use super::peer::{Peer, PeerAddr, PeerState, Standing};
+use super::queue::{Place, Queue};
 use super::ring::Ring;
 use crate::config::model;
 use arc_swap::ArcSwap;
@@ -85,6 +86,8 @@ impl Keepalive {
 pub(super) struct Identity {
     /// Unlike any other's in this process; 0 for groups that exist for one request.
     pub(super) id: u64,
+    /// Requests that wait for a peer.
+    pub(super) queue: Arc<Queue>,
 }
 
 static NEXT_GROUP: AtomicU64 = AtomicU64::new(1);
@@ -92,7 +95,7 @@ static NEXT_SET: AtomicU64 = AtomicU64::new(1);
 
 impl Identity {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { id: NEXT_GROUP.fetch_add(1, Relaxed) })
+        Arc::new(Self { id: NEXT_GROUP.fetch_add(1, Relaxed), queue: Arc::default() })
     }
 
     pub(super) fn is_transient(&self) -> bool {
@@ -156,11 +159,13 @@ impl Group {
                 backup: false,
                 down: false,
                 state: Arc::new(PeerState::new()),
+                queue: None,
             })
         });
         let set = PeerSet::new(peers.collect(), Algorithm::RoundRobin);
         let upstream = model::Upstream::new(Default::default(), name, Vec::new());
-        Self::new(upstream, false, Arc::new(Identity { id: 0 }), set, Vec::new())
+        let identity = Arc::new(Identity { id: 0, queue: Arc::default() });
+        Self::new(upstream, false, identity, set, Vec::new())
     }
 
     /// Unlike any other group's in this process, and the same over reloads; 0 for a group of one
@@ -178,6 +183,41 @@ impl Group {
     /// Whether a request may go to any of its peers at `now_ms` (monotonic).
     pub fn has_peer(&self, now_ms: u64) -> bool {
         self.peers.load().iter().any(|it| it.is_available(now_ms))
+    }
+
+    /// Whether it has a `queue`.
+    pub fn has_queue(&self) -> bool {
+        self.upstream.queue.is_some()
+    }
+
+    /// Whether it has no peer at `now_ms` (monotonic) for a request, and would have one if some
+    /// were not busy (`max_conns`).
+    pub fn is_busy(&self, now_ms: u64) -> bool {
+        let peers = self.peers.load();
+        let mut is_busy = false;
+        for peer in peers.iter() {
+            match peer.standing(now_ms) {
+                Standing::Up => return false,
+                Standing::Full => is_busy = true,
+                _ => {}
+            }
+        }
+        is_busy
+    }
+
+    /// Whether a request has to wait at `now_ms`: its peers are busy, or others wait already.
+    pub fn is_to_wait(&self, now_ms: u64) -> bool {
+        self.has_queue() && (!self.identity.queue.is_empty() || self.is_busy(now_ms))
+    }
+
+    /// A place in its `queue`; `None` where that is full.
+    pub fn join_queue(&self) -> Option<Place> {
+        self.identity.queue.join(self.upstream.queue?.requests)
+    }
+
+    /// How long a request may wait there, milliseconds.
+    pub fn queue_timeout_ms(&self) -> u64 {
+        self.upstream.queue.map_or(0, |it| it.timeout_ms)
     }
 
     /// Lets the checks of gRPC, or those of HTTP, speak TLS, those of another port apart. The first

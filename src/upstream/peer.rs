@@ -1,6 +1,7 @@
 //! One peer: what the configuration says of it, and its live state, which outlives reloads.
 
 use super::check::CheckState;
+use super::queue::Queue;
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct Peer {
     pub down: bool,
     /// What is known of it now.
     pub state: Arc<PeerState>,
+    /// Who is told when one of its connections ends: the group's queue, if it has one.
+    pub queue: Option<Arc<Queue>>,
 }
 
 /// The live state of a peer: atomics that all workers share, kept over reloads.
@@ -142,8 +145,7 @@ impl Peer {
     /// Whether a request may go to it at `now_ms` (monotonic), as nginx's balancers ask it.
     pub fn is_available(&self, now_ms: u64) -> bool {
         let state = &*self.state;
-        let is_full = self.max_conns != 0 && state.active() >= self.max_conns;
-        let is_out = self.down || state.is_set_down() || state.is_unhealthy() || is_full;
+        let is_out = self.down || state.is_set_down() || state.is_unhealthy() || self.is_full();
         !is_out && (!self.has_failed() || self.is_due(now_ms))
     }
 
@@ -160,10 +162,14 @@ impl Peer {
         if self.has_failed() && !self.is_due(now_ms) {
             return Standing::Unavailable;
         }
-        if self.max_conns != 0 && state.active() >= self.max_conns {
+        if self.is_full() {
             return Standing::Full;
         }
         Standing::Up
+    }
+
+    fn is_full(&self) -> bool {
+        self.max_conns != 0 && self.state.active() >= self.max_conns
     }
 
     fn has_failed(&self) -> bool {
@@ -234,18 +240,21 @@ impl Peer {
     /// Counts a connection as active until the guard is dropped.
     pub fn connect_guard(self: &Arc<Self>) -> ActiveGuard {
         self.state.active.fetch_add(1, Relaxed);
-        ActiveGuard { state: Arc::clone(&self.state) }
+        ActiveGuard { peer: Arc::clone(self) }
     }
 }
 
 /// One active connection of a peer.
 #[derive(Debug)]
 pub struct ActiveGuard {
-    state: Arc<PeerState>,
+    peer: Arc<Peer>,
 }
 
 impl Drop for ActiveGuard {
     fn drop(&mut self) {
-        self.state.active.fetch_sub(1, Relaxed);
+        self.peer.state.active.fetch_sub(1, Relaxed);
+        if let Some(queue) = &self.peer.queue {
+            queue.call();
+        }
     }
 }

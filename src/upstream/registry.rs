@@ -176,6 +176,7 @@ impl Registry {
                 backup: peer.backup,
                 down: peer.down,
                 state,
+                queue: upstream.queue.map(|_| Arc::clone(&identity.queue)),
             })
         });
         Some(PeerSet::new(peers.collect(), Algorithm::of(&upstream.balance)))

@@ -6,8 +6,10 @@ use crate::downstream::HeadWait;
 use crate::log::{Level, main_log};
 use crate::proxy::WorkerState;
 use crate::snapshot::Snapshot;
+use crate::sys::hang_up;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -24,7 +26,7 @@ pub(super) struct Core {
     /// `worker_connections`.
     most: Cell<usize>,
     /// Open connections by their number.
-    open: RefCell<BTreeMap<u64, Rc<HeadWait>>>,
+    open: RefCell<BTreeMap<u64, (Rc<HeadWait>, RawFd)>>,
     /// No client is accepted until then.
     resting_until: Cell<Option<Tick>>,
     complained: Cell<Option<Tick>>,
@@ -69,14 +71,22 @@ impl Core {
 
     /// A connection was opened. One more than there may be takes the place of the one that has
     /// been idle longest, as nginx has it.
-    pub fn enter(&self, wait: &Rc<HeadWait>) {
-        self.open.borrow_mut().insert(wait.connection.serial, Rc::clone(wait));
+    pub fn enter(&self, wait: &Rc<HeadWait>, socket: RawFd) {
+        self.open.borrow_mut().insert(wait.connection.serial, (Rc::clone(wait), socket));
         if self.connections() <= self.most.get() {
             return;
         }
         self.complain("reusing connections");
         if let Some(idle) = self.longest_idle() {
             idle.evict();
+        }
+    }
+
+    /// Ends all connections, as if their clients had gone: requests on them end, and are logged.
+    pub fn hang_up(&self) {
+        for (_, socket) in self.open.borrow().values() {
+            // One that has ended already needs none.
+            let _ = hang_up::hang_up(*socket);
         }
     }
 
@@ -89,7 +99,7 @@ impl Core {
 
     fn longest_idle(&self) -> Option<Rc<HeadWait>> {
         let open = self.open.borrow();
-        let idle = open.values().filter_map(|it| Some((it.idle_since()?, it)));
+        let idle = open.values().filter_map(|(it, _)| Some((it.idle_since()?, it)));
         idle.min_by_key(|(since, _)| *since).map(|(_, it)| Rc::clone(it))
     }
 

@@ -22,6 +22,7 @@ use pingora::server::configuration::ServerConf;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -265,7 +266,7 @@ impl WorkerListener {
         if *self.closing.borrow() {
             wait.drain();
         }
-        let open = Open::new(self, &wait);
+        let open = Open::new(self, &wait, client.as_raw_fd());
         spawn_local(serve(client, wait, open));
     }
 }
@@ -283,10 +284,10 @@ impl Open {
         &self.listener
     }
 
-    fn new(listener: &Rc<WorkerListener>, wait: &Rc<HeadWait>) -> Self {
+    fn new(listener: &Rc<WorkerListener>, wait: &Rc<HeadWait>, socket: RawFd) -> Self {
         let serial = wait.connection.serial;
         listener.connections.borrow_mut().insert(serial, Rc::clone(wait));
-        listener.core.enter(wait);
+        listener.core.enter(wait, socket);
         let active = metrics::catalog().connections_active.hold();
         Self { listener: Rc::clone(listener), serial, _active: active }
     }

@@ -19,11 +19,15 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, LocalSet};
 
 /// Threads of a worker for files and the like, where the kernel makes one wait.
 const BLOCKING_THREADS: usize = 4;
+
+/// What requests have to end in when their connections were cut.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A worker that runs. Dropping it ends the worker at once.
 #[derive(Debug)]
@@ -221,7 +225,7 @@ impl Seat {
                     biased;
                     command = inbox.recv() => command,
                     () = self.done() => return,
-                    () = reached(drain.until) => return self.give_up(),
+                    () = reached(drain.until) => return self.give_up().await,
                 },
             };
             match command {
@@ -295,12 +299,16 @@ impl Seat {
         }
     }
 
-    fn give_up(&self) {
+    /// Cuts the connections that are left. Their requests end and are logged, but for those that
+    /// would go on without their client.
+    async fn give_up(&self) {
         let (id, left) = (self.core.state().id, self.core.connections());
         main_log().say(
             Level::Warn,
             format_args!("worker {id} closes {left} connections: worker_shutdown_timeout is over"),
         );
+        self.core.hang_up();
+        let _ = tokio::time::timeout(FAREWELL, self.done()).await;
     }
 }
 

@@ -2,10 +2,11 @@
 
 use crate::harness::raw_origin::{RawOrigin, read_head};
 use crate::harness::server::{Kind, Server, Setup};
-use crate::harness::settles;
+use crate::harness::{eventually, settles};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
+use std::time::{Duration, Instant};
 
 const ASK: &str = "GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
 const SWITCH: &str =
@@ -130,4 +131,83 @@ fn nobody_switches_unasked() {
         let head = read_head(&mut client).expect("a head");
         assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
     }
+}
+
+/// A tunnel through `server` that has greeted.
+fn tunnel(server: &Server) -> TcpStream {
+    let mut client = connect(server);
+    write!(client, "{ASK}").expect("it reads");
+    read_head(&mut client).expect("a head");
+    expect(&mut client, "hello ");
+    client
+}
+
+fn conf(main: &str) -> String {
+    format!(
+        "{main} http {{ log_format s '$status $upstream_bytes_received $body_bytes_sent';\n\
+         access_log logs/access.log s; server {{ listen 127.0.0.1:$PORT;\n\
+         location / {{ proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;\n\
+         proxy_set_header Connection upgrade; proxy_pass http://$ORIGIN; }} }} }}"
+    )
+}
+
+fn start(origin: &RawOrigin, main: &str) -> Server {
+    let setup = Setup::new(Kind::Moongate).with("ORIGIN", format!("127.0.0.1:{}", origin.port));
+    setup.start(&conf(main))
+}
+
+#[test]
+fn a_tunnel_outlives_reloads_and_its_worker() {
+    let origin = echoing();
+    let mut server = start(&origin, "worker_processes 3;");
+    let mut tunnels: Vec<_> = (0..6).map(|_| tunnel(&server)).collect();
+    for (number, workers) in [3, 1, 2].into_iter().enumerate() {
+        server.rewrite_conf(&conf(&format!("worker_processes {workers};")));
+        server.signal(libc::SIGHUP);
+        let served = format!("serves configuration {} with {workers}", number + 2);
+        server.expect_logged(&served);
+        for client in &mut tunnels {
+            write!(client, "still {number}").expect("it goes on");
+            expect(client, &format!("still {number}"));
+        }
+    }
+}
+
+#[test]
+fn a_quiet_stop_waits_for_a_tunnel() {
+    let origin = echoing();
+    let mut server = start(&origin, "");
+    let mut client = tunnel(&server);
+    server.signal(libc::SIGQUIT);
+    eventually("new connections are refused", || {
+        TcpStream::connect(("127.0.0.1", server.port())).err()
+    });
+    write!(client, "more").expect("it goes on");
+    expect(&mut client, "more");
+    drop(client);
+    assert!(server.wait().success());
+    assert_eq!(server.read("logs/access.log").lines().count(), 1);
+}
+
+#[test]
+fn worker_shutdown_timeout_ends_tunnels_on_both_sides_and_in_the_log() {
+    let (sender, ended) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let origin = RawOrigin::start(move |_, stream| {
+        read_head(stream);
+        write!(stream, "{SWITCH}hello ").expect("it is read");
+        let end = stream.read(&mut [0; 16]).unwrap_or(0);
+        let _ = sender.lock().expect("nobody panics").send(end);
+    });
+    let mut server = start(&origin, "worker_shutdown_timeout 300ms;");
+    let mut client = tunnel(&server);
+    let began = Instant::now();
+    server.signal(libc::SIGQUIT);
+    assert_eq!(client.read(&mut [0; 1]).unwrap_or(0), 0);
+    assert_eq!(ended.recv_timeout(crate::harness::PATIENCE), Ok(0), "the peer is told");
+    server.wait();
+    assert!(began.elapsed() >= Duration::from_millis(250), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let received = SWITCH.len() + "hello ".len();
+    assert_eq!(server.read("logs/access.log"), format!("101 {received} 6\n"));
 }

@@ -13,7 +13,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, sleep};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
 const SIZES: [usize; 5] = [0, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, 10 * MIB];
@@ -176,6 +176,37 @@ fn a_streamed_body_is_sent_once_and_ends_with_its_client() {
     drop(client);
     settles("it is a bad request", true, || server.read("logs/access.log").starts_with("400 "));
     assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn a_client_that_leaves_is_missed_though_nobody_reads_its_body() {
+    let (go, told) = std::sync::mpsc::channel::<()>();
+    let told = std::sync::Mutex::new(told);
+    let origin = RawOrigin::start(move |_, stream| {
+        read_head(stream);
+        // Reads nothing until the test is over.
+        let _ = told.lock().expect("nobody panics").recv();
+    });
+    let server = proxied(origin.port, "proxy_request_buffering off; proxy_send_timeout 60s;", "");
+    // What the kernel holds on the way, and how much less lets the end through behind it.
+    let (mut held, spare) = (usize::MAX, 300 << 10);
+    for _ in 0..2 {
+        let mut client = Client::connect(server.port()).expect("it listens");
+        let socket = socket2::SockRef::from(&*client.stream());
+        socket.set_send_buffer_size(64 << 10).expect("a socket");
+        socket.set_write_timeout(Some(Duration::from_millis(500))).expect("a socket");
+        let head = "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 52000000\r\n\r\n";
+        client.send(head).expect("it reads");
+        let most = held.saturating_sub(spare);
+        held = 0;
+        while held < most && client.send(vec![b'a'; 16 << 10]).is_ok() {
+            held += 16 << 10;
+        }
+    }
+    let began = Instant::now();
+    settles("it is logged", true, || server.read("logs/access.log").starts_with("499 "));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    drop(go);
 }
 
 #[test]

@@ -44,4 +44,6 @@ pub use setting::{
 };
 pub use settings::Settings;
 pub use tls::{PlacedText, SessionCache, TlsVersion, VerifyClient};
-pub use upstream::{Balance, HealthCheck, HealthKind, HealthMatch, Peer, PeerAddress, Upstream};
+pub use upstream::{
+    Balance, HealthCheck, HealthKind, HealthMatch, Peer, PeerAddress, Queue, Upstream,
+};

@@ -36,6 +36,9 @@ pub struct Upstream {
     /// `health_check` lines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health_checks: Vec<HealthCheck>,
+    /// `queue N [timeout=TIME]` (NGINX Plus's).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
     /// `zone NAME [SIZE]`: accepted, peers are always shared by the workers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
@@ -56,8 +59,24 @@ impl Upstream {
             balancer: None,
             health_checks: Vec::new(),
             zone: None,
+            queue: None,
         }
     }
+}
+
+/// Requests that may wait until a peer has a connection to spare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// How many, of all workers.
+    pub requests: usize,
+    /// For how long, milliseconds; default 60 s.
+    #[serde(default = "sixty_seconds")]
+    pub timeout_ms: u64,
+}
+
+fn sixty_seconds() -> u64 {
+    60_000
 }
 
 /// A `server` line of an upstream.

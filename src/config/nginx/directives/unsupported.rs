@@ -82,7 +82,6 @@ pub(super) const TABLE: &[Directive] = &[
     unsupported("proxy_set_body", ""),
     unsupported("proxy_socket_rcvbuf", ""),
     unsupported("proxy_socket_sndbuf", ""),
-    unsupported("queue", ""),
     unsupported("referer_hash_bucket_size", ""),
     unsupported("referer_hash_max_size", ""),
     unsupported("secure_link", ""),

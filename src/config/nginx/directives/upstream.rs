@@ -1,6 +1,6 @@
 //! `upstream`: its peers and how one is chosen.
 
-use crate::config::model::{Balance, Peer, PeerAddress, Upstream};
+use crate::config::model::{Balance, Peer, PeerAddress, Queue, Upstream};
 use crate::config::nginx::directive::{
     Apply, Arity, Directive, HTTP, ONE, Scope, UPSTREAM, custom, millis,
 };
@@ -68,6 +68,14 @@ pub(super) const TABLE: &[Directive] = &[
     )
     .block(),
     custom("balancer_by_lua_file", UPSTREAM, ONE, balancer, "The same from a file."),
+    custom(
+        "queue",
+        UPSTREAM,
+        Arity::Between(1, 2),
+        queue,
+        "`N [timeout=TIME]`: so many requests wait (default `60s`) while each peer has its \
+         `max_conns`; the others, and those that waited in vain, get a 503 with `Retry-After`.",
+    ),
     Directive::new(
         "zone",
         UPSTREAM,
@@ -187,6 +195,24 @@ fn keepalive(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
         return lower.fault(node, format!("invalid parameter \"{}\"", node.arg(1)));
     }
     lower.once(node, scope.upstream().map(|it| &mut it.keepalive), Some(count));
+}
+
+fn queue(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let count = units::number(node.arg(0)).and_then(|it| usize::try_from(it).ok());
+    let Some(requests) = count.filter(|it| *it > 0) else {
+        let message = format!("invalid value \"{}\" in \"queue\" directive", node.arg(0));
+        return lower.fault(node, message + "; it must be 1 or more");
+    };
+    let timeout_ms = match node.texts().nth(1) {
+        None => Some(60_000),
+        Some(text) => text.strip_prefix("timeout=").and_then(units::millis).filter(|it| *it > 0),
+    };
+    let Some(timeout_ms) = timeout_ms else {
+        let message = format!("invalid parameter \"{}\"; it is timeout=TIME", node.arg(1));
+        return lower.fault(node, message);
+    };
+    let queue = Queue { requests, timeout_ms };
+    lower.once(node, scope.upstream().map(|it| &mut it.queue), Some(queue));
 }
 
 fn balance(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {

@@ -1,0 +1,138 @@
+//! Upstreams that are asked for more than they can do: `max_conns` and `queue`.
+
+use crate::harness::client::{Client, get};
+use crate::harness::origin::{Answer, Origin};
+use crate::harness::server::{Kind, Server, Setup};
+use crate::harness::{eventually, settles};
+use std::time::{Duration, Instant};
+
+/// Two workers before a pool with one peer that answers after `delay`.
+fn gateway(delay: Duration, pool: &str) -> (Origin, Server) {
+    let origin = Origin::start(move |_| Answer::ok("served").after(delay));
+    let server = Setup::new(Kind::Moongate)
+        .with("ORIGIN", format!("127.0.0.1:{}", origin.port))
+        .start(&format!(
+            "worker_processes 2; http {{ upstream pool {{ {pool} }} log_format l \
+                 \"$uri $status $upstream_addr $upstream_status\"; access_log logs/access.log l;\n\
+                 server {{ listen 127.0.0.1:$PORT; location / {{ proxy_pass http://pool; }}\n\
+                 location /fast {{ return 200 fast; }} location /metrics {{ metrics; }} }} }}"
+        ));
+    (origin, server)
+}
+
+fn ask(server: &Server, uri: &str) -> Client {
+    let mut client = Client::connect(server.port()).expect("it listens");
+    client.send(format!("GET {uri} HTTP/1.1\r\nHost: x\r\n\r\n")).expect("it reads");
+    client
+}
+
+/// Waits until `count` requests stand in the queue.
+fn waiting(server: &Server, count: usize) {
+    let line =
+        |count: usize| format!("moongate_upstream_queue_requests{{upstream=\"pool\"}} {count}\n");
+    eventually("the queue is that long", || {
+        get(server.port(), "/metrics").text().contains(&line(count)).then_some(())
+    });
+}
+
+#[test]
+fn a_request_waits_its_turn_and_one_too_many_is_told_to_come_again() {
+    let delay = Duration::from_millis(400);
+    let (origin, server) = gateway(delay, "server $ORIGIN max_conns=2; queue 3;");
+    let began = Instant::now();
+    let mut served: Vec<Client> = (0..2).map(|_| ask(&server, "/first")).collect();
+    settles("both are served", 2, || origin.received().len());
+    for count in 1..=3 {
+        served.push(ask(&server, &format!("/{count}")));
+        waiting(&server, count);
+    }
+    let asked = Instant::now();
+    let refused = get(server.port(), "/refused");
+    assert_eq!((refused.status(), refused.header("retry-after")), (503, Some("1")));
+    assert!(asked.elapsed() < Duration::from_millis(300), "{:?}", asked.elapsed());
+    assert_eq!(get(server.port(), "/fast").text(), "fast");
+    assert!(began.elapsed() < delay + delay, "nobody has been served in between");
+    for client in &mut served {
+        assert_eq!(client.response("GET").expect("an answer").text(), "served");
+    }
+    let order: Vec<_> = origin.received().iter().map(|it| it.target().to_owned()).collect();
+    assert_eq!(order.len(), 5);
+    // The first two that waited went together.
+    assert_eq!(order[4], "/3", "{order:?}");
+    server.expect_logged("upstream queue is full while connecting to upstream");
+    let line = "/refused 503 pool 503";
+    eventually("it is logged", || server.read("logs/access.log").contains(line).then_some(()));
+    let metrics = get(server.port(), "/metrics").text();
+    let counted = r#"moongate_upstream_queue_refused_total{reason="full",upstream="pool"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
+    waiting(&server, 0);
+}
+
+#[test]
+fn who_waits_in_vain_or_leaves_makes_room() {
+    let (origin, server) =
+        gateway(Duration::from_secs(2), "server $ORIGIN max_conns=1; queue 1 timeout=300ms;");
+    let mut first = ask(&server, "/");
+    settles("it is served", 1, || origin.received().len());
+    let left = ask(&server, "/left");
+    waiting(&server, 1);
+    drop(left);
+    waiting(&server, 0);
+    let began = Instant::now();
+    let late = get(server.port(), "/late");
+    assert_eq!((late.status(), late.header("retry-after")), (503, Some("1")));
+    assert!(began.elapsed() >= Duration::from_millis(290), "{:?}", began.elapsed());
+    server.expect_logged("while waiting in the queue of upstream \"pool\"");
+    assert_eq!(first.response("GET").expect("an answer").text(), "served");
+    assert_eq!(origin.received().len(), 1, "neither has reached it");
+}
+
+#[test]
+fn ten_times_what_it_can_do_is_served_in_part_and_refused_at_once_in_part() {
+    let (origin, server) =
+        gateway(Duration::from_millis(50), "server $ORIGIN max_conns=4; queue 8; keepalive 4;");
+    let mut clients: Vec<Client> = (0..40).map(|_| ask(&server, "/")).collect();
+    let statuses: Vec<u16> =
+        clients.iter_mut().map(|it| it.response("GET").expect("an answer").status()).collect();
+    let served = statuses.iter().filter(|it| **it == 200).count();
+    assert!(served >= 12, "{statuses:?}");
+    assert!(statuses.iter().all(|it| [200, 503].contains(it)), "{statuses:?}");
+    assert_eq!(origin.received().len(), served);
+    assert!(origin.connections() <= 12, "{} connections", origin.connections());
+    waiting(&server, 0);
+    assert_eq!(get(server.port(), "/").status(), 200);
+}
+
+#[test]
+fn without_a_queue_there_is_none_to_ask() {
+    let (origin, server) = gateway(Duration::from_millis(500), "server $ORIGIN max_conns=1;");
+    let mut first = ask(&server, "/");
+    settles("it is served", 1, || origin.received().len());
+    assert_eq!(get(server.port(), "/").status(), 502);
+    server.expect_logged("no live upstreams while connecting to upstream");
+    assert_eq!(first.response("GET").expect("an answer").text(), "served");
+}
+
+#[test]
+fn a_queue_outlives_a_reload_and_a_peer_more_serves_it() {
+    let (origin, mut server) =
+        gateway(Duration::from_millis(1500), "server $ORIGIN max_conns=1; queue 5;");
+    let other = Origin::saying("other");
+    let mut first = ask(&server, "/");
+    settles("it is served", 1, || origin.received().len());
+    let mut second = ask(&server, "/");
+    waiting(&server, 1);
+    let conf = format!(
+        "worker_processes 2; http {{ upstream pool {{ server 127.0.0.1:{} max_conns=1; queue 5; \
+         server 127.0.0.1:{}; }} server {{ listen 127.0.0.1:$PORT; location / {{ proxy_pass \
+         http://pool; }} location /metrics {{ metrics; }} }} }}",
+        origin.port, other.port
+    );
+    server.rewrite_conf(&conf);
+    server.signal(libc::SIGHUP);
+    // One that comes now stands behind it; what it waits for is the new configuration's.
+    eventually("the new peer serves", || (get(server.port(), "/").text() == "other").then_some(()));
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.response("GET").expect("an answer").text(), "served");
+    }
+}
