@@ -316,11 +316,10 @@ unsafe extern "C" fn headers(vm: *const Vm, answer: *mut Answer) -> c_int {
     let (vm, answer) = unsafe { (&*vm, &mut *answer) };
     guarded(|| {
         of_client(vm, |request| {
-            if request.is_traced() {
-                return -1;
-            }
             let headers = request.headers.borrow();
-            answer.put_pairs(headers.iter().map(|(name, value)| (name, Some(value))), true)
+            let pairs = headers.iter().map(|(name, value)| (name, Some(value)));
+            // The function itself notes what a script is given.
+            if request.is_traced() { -1 } else { answer.put_pairs(pairs, true) }
         })
     })
 }
