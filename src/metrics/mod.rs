@@ -6,11 +6,13 @@ pub mod label;
 mod metric;
 pub mod requests;
 pub mod sharded;
+pub mod status;
 
 pub use catalog::{Catalog, PeerMetrics, raise_to};
 pub use prometheus::IntCounter;
 pub use requests::{RequestLabels, RequestMetrics, SeriesCache, SeriesKey};
 pub use sharded::{ShardedCounter, ShardedGauge};
+pub use status::Connections;
 
 use std::sync::LazyLock;
 

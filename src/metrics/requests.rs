@@ -103,6 +103,13 @@ impl Shard {
         }
         self.other_codes.fetch_add(1, Ordering::Relaxed);
     }
+
+    /// Requests of all codes.
+    fn sum(&self) -> u64 {
+        let counted =
+            self.codes.iter().map(|it| it.load(Ordering::Relaxed) & ((1 << CODE_SHIFT) - 1));
+        counted.sum::<u64>() + self.other_codes.load(Ordering::Relaxed)
+    }
 }
 
 /// Whether `slot` counts the code of `tag`, of which a free one is made now.
@@ -165,6 +172,13 @@ impl RequestFamilies {
         }
         let key = values.map(Into::into);
         known.entry(key).or_insert_with(|| Arc::new(RequestMetrics::new(values))).clone()
+    }
+
+    /// All requests of all series.
+    pub fn count(&self) -> u64 {
+        let table = self.0.series.lock();
+        let shards = table.known.values().flat_map(|it| it.shards());
+        shards.map(Shard::sum).sum()
     }
 }
 

@@ -7,6 +7,7 @@ use super::phases::{Flow, Serving};
 use super::redirect;
 use super::retry;
 use super::scrape::scrape;
+use super::small;
 use super::try_files;
 use crate::lua::phase::Phase;
 use crate::snapshot::location::Content;
@@ -29,6 +30,8 @@ pub(super) async fn run(serving: &mut Serving<'_>) -> Result<Flow> {
         Content::Proxy(target) => retry::proxy(serving, &target).await,
         Content::Echo(steps) => echo::serve(serving, &steps).await,
         Content::Metrics => report_metrics(serving),
+        Content::EmptyGif => small::empty_gif(serving),
+        Content::StubStatus => small::stub_status(serving),
         Content::Files => Box::pin(files::serve(serving)).await,
     }
 }
@@ -40,6 +43,8 @@ fn only_told(serving: &Serving<'_>, content: &Content) -> Flow {
         Content::Lua(chunk) => request.snapshot.chunks[*chunk as usize].shown.to_string(),
         Content::Echo(_) => "echo".to_owned(),
         Content::Metrics => "metrics".to_owned(),
+        Content::EmptyGif => "empty_gif".to_owned(),
+        Content::StubStatus => "stub_status".to_owned(),
         Content::Files => format!("files below {}", request.root_path().display()),
         Content::Proxy(_) => "proxy_pass".to_owned(),
     });

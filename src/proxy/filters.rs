@@ -3,6 +3,7 @@
 use super::conditional;
 use super::echo;
 use super::explain;
+use super::finishing::{self, SAFE};
 use super::head;
 use super::lua_phase;
 use super::more_headers;
@@ -15,9 +16,6 @@ use crate::request::Request;
 use crate::request::response::Ranges;
 use bytes::Bytes;
 use std::rc::Rc;
-
-/// Statuses on which `add_header` works without `always`.
-const ADDED: [u16; 10] = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308];
 
 /// Runs the header filters and settles the head; the next write sends it.
 ///
@@ -50,7 +48,9 @@ pub(super) fn head(vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
         }
     }
     if !request.is_subrequest() {
+        finishing::begin(request);
         add_headers(request);
+        finishing::charset(request);
         issue_cookies(request);
         explain::tell(request);
     }
@@ -72,7 +72,7 @@ fn add_headers(request: &Rc<Request>) {
     let conf = request.conf().clone();
     let status = request.response.borrow().status;
     for line in conf.add_header.iter() {
-        if !line.always && !ADDED.contains(&status) {
+        if !line.always && !SAFE.contains(&status) {
             continue;
         }
         let value = line.value.value(&**request);
@@ -132,6 +132,9 @@ pub(super) fn body(vm: &Vm, request: &Rc<Request>, chunk: Bytes, last: bool) -> 
     let mut output = request.output.borrow_mut();
     output.push(chunk);
     if last {
+        drop(output);
+        finishing::end(request);
+        let mut output = request.output.borrow_mut();
         output.last = true;
         request.finished.set(true);
     }

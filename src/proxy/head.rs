@@ -32,9 +32,13 @@ pub(super) fn settle(request: &Request, wants_keepalive: bool) {
     if matches!(head.status, 101 | 204 | 304) {
         head.content_length = None;
     }
+    let may_chunk = request.version == Version::Http11 && conf.chunked;
+    if head.expects_trailers && !bodyless && may_chunk {
+        head.content_length = None;
+    }
     let framed = head.content_length.is_some() || bodyless;
-    head.chunked = !framed && request.version == Version::Http11;
-    let unframed = !framed && request.version < Version::Http11;
+    head.chunked = !framed && may_chunk;
+    let unframed = !framed && !head.chunked && request.version < Version::Http2;
     let spent = request.connection.requests.get() >= conf.keepalive_requests;
     let closes = !wants_keepalive
         || request.connection.closing.get()

@@ -176,7 +176,8 @@ impl<'a> Client<'a> {
                     let response = request.response.borrow();
                     let none = Headers::new();
                     // A client that has not asked for them may not know what they are.
-                    wire.push_end(if takes_trailers(request) { &response.trailers } else { &none });
+                    let takes = response.expects_trailers || takes_trailers(request);
+                    wire.push_end(if takes { &response.trailers } else { &none });
                 }
                 self.flush_socket().await?;
             }

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::http::basic;
 use crate::http::number::{decimal_into, seconds_into, three_digits_into};
 use crate::log::Level;
+use crate::metrics::Connections;
 use crate::snapshot::program::{Assign, CapturingRegex};
 use crate::vars::Builtin;
 use crate::vars::Source;
@@ -213,6 +214,10 @@ impl Request {
                 let server = self.snapshot.server(self.server.get());
                 put(Some(server.name.as_bytes()), out)
             }
+            B::ConnectionsActive => number(Connections::now().active, out),
+            B::ConnectionsReading => number(0, out),
+            B::ConnectionsWriting => number(Connections::now().writing, out),
+            B::ConnectionsWaiting => number(Connections::now().waiting(), out),
             B::ContentLength => self.append_content_length(out),
             B::ContentType => put(self.headers.borrow().get(b"content-type").map(|it| &**it), out),
             B::RequestId => put(Some(&self.request_id()), out),

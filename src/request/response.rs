@@ -26,6 +26,8 @@ pub struct ResponseHead {
     pub last_modified: Option<u64>,
     /// The connection ends with this response; `None` until that is settled.
     pub closes: Option<bool>,
+    /// Fields of ours will follow the body, which goes in chunks then.
+    pub expects_trailers: bool,
     /// The body is sent in chunks.
     pub chunked: bool,
     /// There is no `Server`, not even our own.

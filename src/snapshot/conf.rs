@@ -3,6 +3,7 @@
 use super::ChunkId;
 use super::access::Access;
 use super::echo::Around;
+use super::finishing::Finishing;
 use super::limits::{Limits, Pace};
 use super::more_headers::MoreHeaders;
 use crate::config::model;
@@ -21,6 +22,10 @@ pub struct Conf {
     pub access_log: Arc<[AccessLog]>,
     /// `add_header` lines.
     pub add_header: Arc<[AddHeader]>,
+    /// What else is added on the way out; `None` where that is nothing.
+    pub finishing: Option<Arc<Finishing>>,
+    /// Bodies of unknown length go in chunks.
+    pub chunked: bool,
     /// What base32 looks like.
     pub base32: Base32,
     /// Who may come in; `None` where nothing was said.

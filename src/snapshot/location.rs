@@ -41,6 +41,10 @@ pub enum Content {
     Lua(ChunkId),
     /// `echo*`
     Echo(Arc<[Step]>),
+    /// `empty_gif`
+    EmptyGif,
+    /// `stub_status`
+    StubStatus,
     /// `metrics;`
     Metrics,
 }

@@ -5,6 +5,7 @@ pub mod build;
 pub mod conf;
 pub mod echo;
 pub mod files;
+pub mod finishing;
 pub mod limits;
 pub mod location;
 pub mod more_headers;

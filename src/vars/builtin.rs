@@ -45,6 +45,10 @@ builtins! {
     Connection "connection", "serial number of the connection";
     ConnectionRequests "connection_requests", "requests made through this connection so far";
     ConnectionTime "connection_time", "age of the connection in seconds with milliseconds";
+    ConnectionsActive "connections_active", "open connections of clients";
+    ConnectionsReading "connections_reading", "0: who sends a head is counted as waiting";
+    ConnectionsWaiting "connections_waiting", "open connections without a request under way";
+    ConnectionsWriting "connections_writing", "requests under way";
     ContentLength "content_length", "the request's Content-Length";
     ContentType "content_type", "the request's Content-Type";
     DocumentRoot "document_root", "`root` of this request";

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 pub enum Handler {
     /// `echo*` directives, in their order.
     Echo(Vec<EchoCommand>),
+    /// `empty_gif`
+    EmptyGif,
+    /// `stub_status`
+    StubStatus,
 }
 
 impl Handler {
@@ -17,6 +21,8 @@ impl Handler {
     pub fn directive(&self) -> &'static str {
         match self {
             Self::Echo(_) => "echo",
+            Self::EmptyGif => "empty_gif",
+            Self::StubStatus => "stub_status",
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The `http` block: servers, and what they share.
 
 use super::{
-    LimitConnZone, LimitReqZone, Location, LogFormat, LuaHttp, RewriteOp, Rollout, Settings, Text,
-    TryFiles, Upstream,
+    Handler, LimitConnZone, LimitReqZone, Location, LogFormat, LuaHttp, RewriteOp, Rollout,
+    Settings, Text, TryFiles, Upstream,
 };
 use crate::config::diagnostic::At;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,9 @@ pub struct Server {
     pub settings: Settings,
     /// The rewrite module's directives of the server level, in order.
     pub rewrite: Vec<RewriteOp>,
+    /// `stub_status`, for a URI without a location.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handler: Option<Handler>,
     /// `try_files`, for a URI without a location.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub try_files: Option<TryFiles>,

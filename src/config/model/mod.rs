@@ -6,6 +6,7 @@
 
 pub mod access;
 mod files;
+mod finishing;
 mod handler;
 mod http;
 mod limits;
@@ -22,6 +23,7 @@ mod upstream;
 
 pub use access::{AccessRule, Whom};
 pub use files::{Alias, IfModifiedSince, TriedFile, TryFiles, TryLast};
+pub use finishing::{AuthRequestSet, Expires, Lifetime};
 pub use handler::{EchoCommand, EchoLine, EchoVerb, Handler};
 pub use http::{
     Http, Listen, Map, MapEntry, Resolver, Server, ServerName, SplitClients, SplitPart,

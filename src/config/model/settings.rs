@@ -1,9 +1,10 @@
 //! The settings that http, server, location and `if` share, each inherited as a whole.
 
 use super::{
-    AccessLog, AccessRule, AddHeader, Alias, Chunk, EchoLine, ErrorLog, ErrorPage, IfModifiedSince,
-    LargeBuffers, LimitConn, LimitReq, LingeringClose, MoreHeaders, NextUpstream, PlacedText,
-    Resolver, ServerTokens, SessionCache, SizeUnlimited, Text, TlsVersion, VerifyClient,
+    AccessLog, AccessRule, AddHeader, Alias, Chunk, EchoLine, ErrorLog, ErrorPage, Expires,
+    IfModifiedSince, LargeBuffers, LimitConn, LimitReq, LingeringClose, MoreHeaders, NextUpstream,
+    PlacedText, Resolver, ServerTokens, SessionCache, SizeUnlimited, Text, TlsVersion,
+    VerifyClient,
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,16 @@ settings! {
     access_log: Vec<AccessLog>,
     /// `add_header` lines.
     add_header: Vec<AddHeader>,
+    /// `add_trailer` lines.
+    add_trailer: Vec<AddHeader>,
+    /// `expires`.
+    expires: Expires,
+    /// `charset`; `off` is off.
+    charset: Text,
+    /// `charset_types`.
+    charset_types: Vec<String>,
+    /// `chunked_transfer_encoding`; default on.
+    chunked_transfer_encoding: bool,
     /// `more_set_headers` and `more_clear_headers` lines.
     more_headers: Vec<MoreHeaders>,
     /// `more_set_input_headers` and `more_clear_input_headers` lines.

@@ -12,7 +12,7 @@ use crate::log::Target;
 use crate::resolver::Resolver;
 use crate::snapshot::NGINX_VERSION;
 use crate::snapshot::conf::{
-    AccessLog, AddHeader, Alias, Conf, ErrorPage, Heads, Lingering, LuaHandlers, ProxyConf,
+    AccessLog, Alias, Conf, ErrorPage, Heads, Lingering, LuaHandlers, ProxyConf,
 };
 use bytes::Bytes;
 use std::path::Path;
@@ -66,7 +66,9 @@ impl Build<'_> {
         Arc::new(Conf {
             error_log: self.error_log(settings),
             access_log: self.access_logs(settings, at),
-            add_header: self.add_headers(settings),
+            add_header: self.header_lines(settings.add_header.as_ref()),
+            finishing: self.finishing(settings, at),
+            chunked: settings.chunked_transfer_encoding.unwrap_or(true),
             base32: base32(settings),
             access: self.access(settings, at),
             limits: self.limits(settings),
@@ -199,17 +201,6 @@ impl Build<'_> {
             escape,
             condition: line.condition.as_ref().map(|it| self.template(it, &line.at)),
         })
-    }
-
-    fn add_headers(&mut self, settings: &Settings) -> Arc<[AddHeader]> {
-        let lines = settings.add_header.iter().flatten();
-        lines
-            .map(|line| AddHeader {
-                name: text(&line.name),
-                value: self.template(&line.value, &line.at),
-                always: line.always,
-            })
-            .collect()
     }
 
     fn error_pages(&mut self, settings: &Settings) -> Arc<[ErrorPage]> {

@@ -143,6 +143,8 @@ impl Build<'_> {
             (_, Some(chunk), _) => Some(Content::Lua(self.chunk(chunk))),
             (Some(pass), None, _) => Some(Content::Proxy(self.proxy_pass(pass))),
             (None, None, Some(model::Handler::Echo(it))) => Some(Content::Echo(self.echo(it))),
+            (None, None, Some(model::Handler::EmptyGif)) => Some(Content::EmptyGif),
+            (None, None, Some(model::Handler::StubStatus)) => Some(Content::StubStatus),
             (None, None, None) => None,
         }
     }
@@ -184,7 +186,9 @@ impl Build<'_> {
             content: &Content::Files,
         };
         let tried = self.try_files(block.try_files.as_ref());
-        let id = self.add_location(conf, Box::default(), Content::Files, &around);
+        let content = self.own_content(None, None, block.handler.as_ref());
+        let content = content.unwrap_or(Content::Files);
+        let id = self.add_location(conf, Box::default(), content, &around);
         self.locations[id as usize].try_files = tried;
         id
     }

@@ -7,6 +7,7 @@ mod conf;
 mod cosocket;
 mod echo;
 mod files;
+mod finishing;
 mod grpc;
 mod limits;
 mod locations;

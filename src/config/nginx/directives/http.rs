@@ -1,8 +1,8 @@
 //! `http` itself, and the settings that http, server and location share.
 
-use crate::config::model::{AddHeader, Resolver, ServerTokens};
+use crate::config::model::{Resolver, ServerTokens};
 use crate::config::nginx::directive::{
-    Apply, Arity, Directive, HSL, HSLI, HTTP, ONE, SERVER, Scope, custom, flag, millis, setting,
+    Apply, Arity, Directive, HSL, HTTP, ONE, SERVER, Scope, custom, flag, millis, setting,
 };
 use crate::config::nginx::lower::Lower;
 use crate::config::nginx::tree::{Body, Node};
@@ -111,13 +111,6 @@ pub(super) const TABLE: &[Directive] = &[
         "Name servers for names in variables: `ADDRESS… [valid=TIME] [ipv4=on|off] [ipv6=on|off]`.",
     ),
     millis("resolver_timeout", HSL, setting!(resolver_timeout_ms), "Default `30s`."),
-    custom(
-        "add_header",
-        HSLI,
-        Arity::Between(2, 3),
-        add_header,
-        "Adds a response header: `NAME VALUE [always]`.",
-    ),
 ];
 
 /// Both `types` of `http` and those of inner levels, which replace them there.
@@ -229,17 +222,4 @@ fn name_server(text: &str) -> Option<String> {
     let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse::<IpAddr>().map(|it| it.to_string()).ok();
     address.or_else(|| text.parse::<SocketAddr>().map(|it| it.to_string()).ok())
-}
-
-fn add_header(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
-    let always = node.arg(2) == "always";
-    if node.args.len() == 3 && !always {
-        let help = "only \"always\" may follow the value";
-        return lower.fault(node, format!("invalid parameter \"{}\"; {help}", node.arg(2)));
-    }
-    let value = lower.text(node, node.arg(1));
-    let header = AddHeader { at: node.at.clone(), name: node.arg(0).to_owned(), value, always };
-    if let Some(settings) = scope.settings() {
-        settings.add_header.get_or_insert_with(Vec::new).push(header);
-    }
 }

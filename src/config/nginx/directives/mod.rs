@@ -6,6 +6,7 @@ mod client;
 mod core;
 mod echo;
 mod files;
+mod finishing;
 mod grpc;
 mod grpc_ssl;
 mod health;
@@ -40,6 +41,7 @@ pub fn all() -> impl Iterator<Item = &'static Directive> {
         server::TABLE,
         location::TABLE,
         files::TABLE,
+        finishing::TABLE,
         rewrite::TABLE,
         upstream::TABLE,
         health::TABLE,

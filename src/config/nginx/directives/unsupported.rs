@@ -10,6 +10,7 @@ const METHODS: &str = "compare $request_method in \"if\", or decide in access_by
 const OTHER: &str = "only HTTP upstreams are, by proxy_pass, and gRPC by grpc_pass";
 const PHASE: &str = "use rewrite_by_lua_block or access_by_lua_block";
 const REALIP: &str = "the client's address is the connection's; read $http_x_forwarded_for";
+const CHARSET: &str = "bodies are not converted; let the upstream do that";
 const STATIC: &str = "files are left to an upstream";
 const STATUS: &str = "use \"metrics;\" in a location, or the admin listener's /status";
 const QUIC: &str = "clients come by HTTP/1 and HTTP/2";
@@ -41,16 +42,13 @@ pub(super) const TABLE: &[Directive] = &[
     unsupported("add_after_body", ""),
     unsupported("add_before_body", ""),
     unsupported("add_header_inherit", ""),
-    unsupported("add_trailer", ""),
     unsupported("add_trailer_inherit", ""),
     unsupported("addition_types", ""),
     unsupported("api", ""),
     unsupported("balancer_keepalive", ""),
     unsupported("brotli", ""),
-    unsupported("charset_map", ""),
-    unsupported("charset_types", ""),
+    unsupported("charset_map", CHARSET),
     unsupported("check", ""),
-    unsupported("chunked_transfer_encoding", ""),
     unsupported("client_body_early_read", ""),
     unsupported("degradation", ""),
     unsupported("degrade", ""),
@@ -67,7 +65,6 @@ pub(super) const TABLE: &[Directive] = &[
     unsupported("max_headers", ""),
     unsupported("mirror_request_body", ""),
     unsupported("ntlm", ""),
-    unsupported("override_charset", ""),
     unsupported("perl", "use Lua"),
     unsupported("perl_set", "use Lua"),
     unsupported("post_action", ""),
@@ -87,13 +84,12 @@ pub(super) const TABLE: &[Directive] = &[
     unsupported("secure_link", ""),
     unsupported("secure_link_md5", ""),
     unsupported("secure_link_secret", ""),
-    unsupported("source_charset", ""),
+    unsupported("source_charset", CHARSET),
     unsupported("state", ""),
     unsupported("status_zone", ""),
     Directive { contexts: ANYWHERE & !ROLLOUT, ..unsupported("sticky", "") },
     unsupported("sticky_cookie_insert", ""),
     unsupported("stream", "TCP and UDP are not proxied"),
-    unsupported("stub_status", STATUS),
     unsupported("sub_filter", ""),
     unsupported("sub_filter_last_modified", ""),
     unsupported("sub_filter_once", ""),
@@ -124,7 +120,6 @@ pub(super) const TABLE: &[Directive] = &[
     unsupported("create_full_put_path", STATIC),
     unsupported("dav_access", STATIC),
     unsupported("dav_methods", STATIC),
-    unsupported("empty_gif", STATIC),
     unsupported("flv", STATIC),
     unsupported("min_delete_depth", STATIC),
     unsupported("mp4", STATIC),
