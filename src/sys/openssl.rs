@@ -13,10 +13,14 @@ use tokio::io::ReadBuf;
 const TEXT: c_int = 0;
 /// `SSL_CTRL_CHAIN`, which makes `SSL_CTX_add0_chain_cert` and, with 1, `…_add1_…`.
 const ADD_CHAIN: c_int = 89;
+/// `SSL_CTRL_GET_TLSEXT_STATUS_REQ_TYPE`, and `TLSEXT_STATUSTYPE_ocsp`.
+const STATUS_REQUEST_TYPE: c_int = 127;
+const STATUS_OCSP: c_long = 1;
 
 unsafe extern "C" {
     fn OpenSSL_version(what: c_int) -> *const c_char;
     fn SSL_CTX_ctrl(context: *mut c_void, what: c_int, n: c_long, p: *mut c_void) -> c_long;
+    fn SSL_ctrl(ssl: *mut c_void, what: c_int, n: c_long, p: *mut c_void) -> c_long;
     fn SSL_CTX_set_timeout(context: *mut c_void, seconds: c_long) -> c_long;
     fn SSL_CTX_set_cert_cb(
         context: *mut c_void,
@@ -91,6 +95,13 @@ pub fn ssl_of<S>(stream: &mut SslStream<S>) -> &mut SslRef {
 pub fn clear_certificates(ssl: &mut SslRef) {
     // SAFETY: the connection is live, and ours alone.
     unsafe { SSL_certs_clear(ssl.as_ptr().cast()) };
+}
+
+/// Whether the client has asked for a status of the certificate (RFC 6066, section 8).
+pub fn wants_status(ssl: &SslRef) -> bool {
+    let nothing = std::ptr::null_mut();
+    // SAFETY: the connection is live and only read; the command takes no pointer.
+    unsafe { SSL_ctrl(ssl.as_ptr().cast(), STATUS_REQUEST_TYPE, 0, nothing) == STATUS_OCSP }
 }
 
 /// The number of the version of TLS: 0x304 is 1.3.

@@ -10,6 +10,7 @@ use crate::sys::openssl as unwrapped;
 use openssl::asn1::Asn1Time;
 use openssl::dh::Dh;
 use openssl::error::ErrorStack;
+use openssl::ocsp::OcspResponse;
 use openssl::pkey::{PKey, Params, Private};
 use openssl::ssl::SslContextBuilder;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
@@ -170,6 +171,22 @@ impl Files<'_> {
             all.extend(found);
         }
         Some((store.build(), all))
+    }
+
+    /// The response in a file of `ssl_stapling_file`.
+    pub(super) fn ocsp_response(&mut self, file: &PlacedText) -> Option<Vec<u8>> {
+        let path = self.path(file).display().to_string();
+        let der = match open::contents(&self.path(file)) {
+            Ok(der) => der,
+            Err(failure) => {
+                let reason = crate::sys::errno::Errno(&failure.error).to_string();
+                self.fault(&file.at, format!("BIO_new_file(\"{path}\", \"rb\") failed {reason}"));
+                return None;
+            }
+        };
+        let failed = format!("d2i_OCSP_RESPONSE_bio(\"{path}\")");
+        self.check(&file.at, &failed, OcspResponse::from_der(&der))?;
+        Some(der)
     }
 
     /// The parameters of `ssl_dhparam`.

@@ -36,6 +36,8 @@ pub struct Handshake {
     pub extensions: Vec<(u16, Vec<u8>)>,
     /// Two bytes a cipher that the client offers; only while its hello is asked about.
     pub ciphers: Vec<u8>,
+    /// The client wants to be shown what the authority says of the certificate.
+    pub wants_status: bool,
     /// What the script wants.
     pub wanted: Wanted,
 }
@@ -51,6 +53,8 @@ pub struct Wanted {
     pub key: Option<PKey<Private>>,
     /// The client is asked for a certificate by one of these, this deep.
     pub verify: Option<(Vec<X509>, Option<u32>)>,
+    /// What the authority says of the certificate (RFC 6066, section 8), in DER.
+    pub status: Option<Vec<u8>>,
     /// The versions of TLS that may be spoken.
     pub versions: Option<Vec<SslVersion>>,
 }
@@ -74,6 +78,7 @@ impl Handshake {
             version: unwrapped::version_of(ssl),
             version_text: ssl.version_str(),
             client_random: random,
+            wants_status: unwrapped::wants_status(ssl),
             ..Self::default()
         };
         if question == Question::Hello {
@@ -122,6 +127,9 @@ impl Wanted {
         }
         if let Some((authorities, depth)) = self.verify {
             verify(ssl, authorities, depth).map_err(failed("SSL_set_verify()"))?;
+        }
+        if let Some(status) = self.status {
+            ssl.set_ocsp_status(&status).map_err(failed("SSL_set_tlsext_status_ocsp_resp()"))?;
         }
         let Some(versions) = self.versions else { return Ok(()) };
         let number = |it: &SslVersion| {

@@ -90,6 +90,7 @@ pub fn server(settings: &Settings, at: &At, files: &mut Files<'_>) -> Option<Ser
     follow_names(&mut context);
     let asks = [&settings.ssl_client_hello_by_lua, &settings.ssl_certificate_by_lua];
     ask_scripts(&mut context, asks[0].is_some(), asks[1].is_some());
+    staple(&mut context, settings, at, files)?;
     let depth = i32::try_from(depth).unwrap_or(i32::MAX);
     Some(Server { context: context.build(), verify, depth, verify_client, rejects })
 }
@@ -186,6 +187,36 @@ fn authorities(
         context.set_client_ca_list(names);
     }
     Some(trusted)
+}
+
+/// What the authority says of the certificate, for clients that ask: what a script has set,
+/// else the file's response. `None` after a fault.
+fn staple(
+    context: &mut SslContextBuilder,
+    settings: &Settings,
+    at: &At,
+    files: &mut Files<'_>,
+) -> Option<()> {
+    let mut response = None;
+    if settings.ssl_stapling == Some(true) {
+        let Some(file) = &settings.ssl_stapling_file else {
+            let message = "\"ssl_stapling\" needs \"ssl_stapling_file\": no responder is asked; \
+                           or use ngx.ocsp in ssl_certificate_by_lua*";
+            files.fault(at, message);
+            return None;
+        };
+        response = Some(files.ocsp_response(file)?);
+    }
+    if response.is_none() && settings.ssl_certificate_by_lua.is_none() {
+        return Some(());
+    }
+    let set = context.set_status_callback(move |ssl| {
+        if let (None, Some(response)) = (ssl.ocsp_status(), &response) {
+            ssl.set_ocsp_status(response)?;
+        }
+        Ok(ssl.ocsp_status().is_some())
+    });
+    files.check(at, "SSL_CTX_set_tlsext_status_cb()", set)
 }
 
 /// Where sessions are remembered, and for how long.

@@ -89,3 +89,63 @@ fn a_script_reads_the_hello_and_says_which_versions_may_be() {
     assert_eq!(version("refused"), None);
     server.expect_logged("new.test true TLSv1.3 true nil");
 }
+
+/// What the client is told of the certificate's status, where it asks.
+fn stapled(server: &Server, asks: bool) -> Option<Vec<u8>> {
+    let connector = connector().build();
+    let mut ssl = connector.configure().expect("TLS").into_ssl("a.test").expect("a name");
+    ssl.set_verify(openssl::ssl::SslVerifyMode::NONE);
+    if asks {
+        ssl.set_status_type(openssl::ssl::StatusType::OCSP).expect("it can be asked for");
+    }
+    let socket = std::net::TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
+    let stream = ssl.connect(socket).expect("a handshake");
+    stream.ssl().ocsp_status().map(<[u8]>::to_vec)
+}
+
+#[test]
+fn a_script_shows_what_the_authority_says() {
+    let server = start(
+        "ssl_certificate_by_lua_block { local ocsp = require 'ngx.ocsp'
+         ngx.log(ngx.ERR, 'set: ', ocsp.set_ocsp_status_resp('fine, it says')) }
+         log_by_lua_block { ngx.log(ngx.ERR,
+             'late: ', select(2, require('ngx.ocsp').set_ocsp_status_resp('x')), '.') }",
+    );
+    assert_eq!(stapled(&server, true).as_deref(), Some(&b"fine, it says"[..]));
+    server.expect_logged("set: true, context");
+    assert_eq!(stapled(&server, false), None);
+    server.expect_logged("set: trueno status req, context");
+    let stream = stream(&connector().build(), server.port(), "a.test").expect("a handshake");
+    let mut client = crate::harness::client::Client::over(stream);
+    assert_eq!(client.get("/").expect("an answer").status(), 200);
+    server.expect_logged("late: bad ssl conn.");
+}
+
+#[test]
+fn a_file_is_stapled() {
+    use openssl::ocsp::{OcspResponse, OcspResponseStatus};
+    let later = OcspResponse::create(OcspResponseStatus::TRY_LATER, None).expect("a response");
+    let der = later.to_der().expect("DER");
+    // As text it is the same: all its bytes are ASCII.
+    let text = String::from_utf8(der.clone()).expect("ASCII");
+    let server = |settings: &str| {
+        two_certificates().file("conf/a.ocsp", &text).start(&format!(
+            "http {{ server {{ listen 127.0.0.1:$PORT ssl; ssl_certificate a.pem;
+                 ssl_certificate_key a.key; ssl_stapling_file a.ocsp; {settings}
+                 return 200 fine; }} }}"
+        ))
+    };
+    assert_eq!(stapled(&server("ssl_stapling on;"), true), Some(der));
+    assert_eq!(stapled(&server("ssl_stapling off;"), true), None);
+    for (settings, fault) in [
+        ("ssl_stapling on;", "\"ssl_stapling\" needs \"ssl_stapling_file\": no responder is asked"),
+        ("ssl_stapling on; ssl_stapling_file a.key;", "a.key\") failed (SSL: "),
+        ("ssl_stapling on; ssl_stapling_file gone;", "gone\", \"rb\") failed (2: No such file"),
+    ] {
+        let exit = two_certificates().run_to_end(&format!(
+            "http {{ server {{ listen 127.0.0.1:$PORT ssl; ssl_certificate a.pem;
+                 ssl_certificate_key a.key; {settings} }} }}"
+        ));
+        assert!(exit.said.contains(fault), "{}", exit.said);
+    }
+}

@@ -335,6 +335,10 @@ settings! {
     ssl_prefer_server_ciphers: bool,
     /// `ssl_ecdh_curve`; default `auto`.
     ssl_ecdh_curve: PlacedText,
+    /// `ssl_stapling`; default off.
+    ssl_stapling: bool,
+    /// `ssl_stapling_file`.
+    ssl_stapling_file: PlacedText,
     /// `ssl_dhparam`, a file.
     ssl_dhparam: PlacedText,
     /// `ssl_session_cache`; default `none`.

@@ -19,6 +19,7 @@ pub mod magic;
 pub mod names;
 pub mod ndk;
 pub mod number;
+pub mod ocsp;
 pub mod output;
 pub mod phase;
 pub mod pipe;
@@ -69,6 +70,7 @@ pub const LIBRARIES: &[Library] = &[
     magic::GETTERS,
     magic::SETTERS,
     ndk::NATIVE,
+    ocsp::NATIVE,
     output::NGX,
     phase::NGX,
     pipe::METHODS,

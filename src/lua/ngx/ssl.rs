@@ -149,7 +149,7 @@ pub fn chain_of_der(mut der: &[u8]) -> Option<Chain> {
 }
 
 /// Bytes of the first DER value, its header included.
-fn der_length(der: &[u8]) -> Option<usize> {
+pub(super) fn der_length(der: &[u8]) -> Option<usize> {
     let first = usize::from(*der.get(1)?);
     if first < 0x80 {
         return Some(2 + first);

@@ -78,3 +78,9 @@ preload["ngx.ssl.clienthello"] = function()
         set_protocols = hello.set_protocols,
     }
 end
+
+local ocsp = native.ocsp
+ocsp.version = version
+preload["ngx.ocsp"] = function()
+    return ocsp
+end

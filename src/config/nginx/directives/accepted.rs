@@ -119,7 +119,6 @@ pub(super) const TABLE: &[Directive] = &[
     off_only("http2_push", "browsers take no pushes any more"),
     off_only("ssl", "write \"ssl\" in \"listen\""),
     off_only("ssl_early_data", ""),
-    off_only("ssl_stapling", ""),
-    off_only("ssl_stapling_verify", ""),
-    off_only("ssl_ocsp", ""),
+    off_only("ssl_stapling_verify", "the file of \"ssl_stapling_file\" is taken as it is"),
+    off_only("ssl_ocsp", "compare $ssl_client_serial in access_by_lua_block"),
 ];

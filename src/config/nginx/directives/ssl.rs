@@ -2,7 +2,7 @@
 
 use crate::config::model::{PlacedText, SessionCache, TlsVersion, VerifyClient};
 use crate::config::nginx::directive::{
-    Apply, Arity, Directive, HTTP, ONE, SERVER, Scope, custom, flag, millis, setting,
+    Apply, Arity, Directive, HTTP, ONE, SERVER, Scope, custom, flag, millis, setting, unsupported,
 };
 use crate::config::nginx::lower::Lower;
 use crate::config::nginx::tree::Node;
@@ -14,6 +14,9 @@ const BUILTIN_SESSIONS: i32 = 20_480;
 const SESSIONS_PER_MB: u64 = 4000;
 /// The least size of nginx's `shared` cache: eight pages.
 const LEAST_SHARED_BYTES: u64 = 8 * 4096;
+
+const ASKS_NOBODY: &str = "no responder is asked: name a file in \"ssl_stapling_file\", or use \
+    ngx.ocsp in ssl_certificate_by_lua*";
 
 pub(super) const TABLE: &[Directive] = &[
     custom(
@@ -59,6 +62,18 @@ pub(super) const TABLE: &[Directive] = &[
         setting!(ssl_ecdh_curve),
         "Groups for the key exchange, with `:` between; default `auto`.",
     ),
+    flag(
+        "ssl_stapling",
+        HTTP | SERVER,
+        setting!(ssl_stapling),
+        "Shows clients the response of `ssl_stapling_file`, which it needs; default off.",
+    ),
+    placed(
+        "ssl_stapling_file",
+        setting!(ssl_stapling_file),
+        "A DER file: an OCSP response for the certificate, read with the configuration.",
+    ),
+    unsupported("ssl_stapling_responder", ASKS_NOBODY),
     placed(
         "ssl_dhparam",
         setting!(ssl_dhparam),

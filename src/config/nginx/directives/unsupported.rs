@@ -13,6 +13,13 @@ const REALIP: &str = "the client's address is the connection's; read $http_x_for
 const CHARSET: &str = "bodies are not converted; let the upstream do that";
 const STATIC: &str = "files are left to an upstream";
 const STATUS: &str = "use \"metrics;\" in a location, or the admin listener's /status";
+const MEMCACHED: &str = "use resty.memcached in content_by_lua_block";
+const REDIS: &str = "use resty.redis in content_by_lua_block";
+const SESSIONS: &str =
+    "sessions are in tickets, or in \"ssl_session_cache\", which all workers share";
+const TICKETS: &str = "OpenSSL draws the keys of tickets, anew for each configuration";
+const REVOKED: &str = "compare $ssl_client_serial in access_by_lua_block";
+const OPENSSL: &str = "OPENSSL_CONF names a file with OpenSSL's own settings";
 const QUIC: &str = "clients come by HTTP/1 and HTTP/2";
 
 /// Whole families by how their names begin, with the hint; a name with a row of its own is none.
@@ -20,13 +27,23 @@ pub(super) const FAMILIES: &[(&str, &str)] = &[
     ("fastcgi_", OTHER),
     ("scgi_", OTHER),
     ("uwsgi_", OTHER),
-    ("memcached_", OTHER),
+    ("memcached_", MEMCACHED),
+    ("memc_", MEMCACHED),
+    ("redis_", REDIS),
+    ("redis2_", REDIS),
     ("grpc_", ""),
     ("tunnel_", OTHER),
+    ("ssl_session_fetch_by_lua", SESSIONS),
+    ("ssl_session_store_by_lua", SESSIONS),
+    ("ssl_session_ticket_key", TICKETS),
+    ("ssl_crl", REVOKED),
+    ("ssl_ocsp_", REVOKED),
+    ("ssl_conf_command", OPENSSL),
     ("ssl_", ""),
     ("quic_", QUIC),
     ("http2_", ""),
     ("http3", QUIC),
+    ("proxy_ssl_conf_command", OPENSSL),
     ("proxy_ssl_", ""),
     ("proxy_cache_", CACHE),
     ("image_filter", ""),
