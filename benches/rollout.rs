@@ -108,11 +108,18 @@ fn detection(report: &mut Report) {
         let value = format!("{median} ({:.1} %)", caught * 100.0);
         report.line(&what, &value, &format!("<= {most}"), report.is_soon(median, most));
     }
-    for (canary, most) in [(0.05, 180), (0.2, 40), (1.0, 8)] {
+    for (name, limit, canary, most) in [
+        ("5xx", failures, 0.05, 180),
+        ("5xx", failures, 0.2, 40),
+        ("5xx", failures, 1.0, 8),
+        ("p99", slow, 0.1, 180),
+        ("p99", slow, 0.4, 40),
+        ("p99", slow, 1.0, 8),
+    ] {
         let change = Some((10_000, Rates { canary, ..healthy }));
-        let world = World { limit: failures, weight: 0.05, rates: healthy, change };
+        let world = World { limit, weight: 0.05, rates: healthy, change };
         let (median, caught) = found(&world, report.runs(2000));
-        let what = format!("5xx: after 10000 healthy requests, {:.0} %", canary * 100.0);
+        let what = format!("{name}: after 10000 healthy requests, {:.0} %", canary * 100.0);
         let value = format!("{median} ({:.1} %)", caught * 100.0);
         report.line(&what, &value, &format!("<= {most}"), report.is_soon(median, most));
     }

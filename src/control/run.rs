@@ -57,6 +57,8 @@ pub(super) struct Serving {
     pub(super) rollouts: Arc<rollout::Registry>,
     pub(super) limits: Arc<limits::Registry>,
     pub(super) rollout_thread: RolloutThread,
+    /// Who is told of their transitions; none once that is over.
+    webhooks: Option<webhook::Teller>,
     pub(super) resolver: Arc<ArcSwap<Resolver>>,
     pub(super) dicts: Arc<Dicts>,
     pub(super) plan: Plan,
@@ -120,12 +122,13 @@ impl Control {
         let handle = Handle::of(&candidate);
         let resolver = Arc::new(ArcSwap::new(Arc::clone(&candidate.resolver)));
         let (tell, transitions) = webhook::queue();
-        tokio::spawn(webhook::run(transitions, Arc::clone(&resolver)));
+        let webhooks = Some(webhook::Teller::start(transitions, Arc::clone(&resolver)));
         let rollout_thread =
             RolloutThread::start(&candidate.rollouts, Arc::clone(&resolver), tell)?;
         let mut serving = Serving {
             source,
             rollout_thread,
+            webhooks,
             resolver,
             rollouts: Arc::clone(&candidate.rollouts),
             limits: Arc::clone(&candidate.limits),
@@ -218,6 +221,14 @@ impl Serving {
             }
         }
         self.over.send_replace(true);
+        self.tell_last().await;
+    }
+
+    /// Gives webhooks that wait a last while.
+    async fn tell_last(&mut self) {
+        if let Some(webhooks) = self.webhooks.take() {
+            webhooks.end().await;
+        }
     }
 
     /// Ends the workers; a second SIGTERM, or their being stuck, ends the process without them.
@@ -242,6 +253,7 @@ impl Serving {
         if tokio::time::timeout(STOP_PATIENCE, ends).await.is_err() {
             main_log().say(Level::Alert, format_args!("a worker is stuck; exiting without it"));
         }
+        self.tell_last().await;
     }
 }
 

@@ -61,7 +61,7 @@ fn a_transition_is_told_with_its_numbers() {
     on_runtime(async {
         let (url, mut posted) = receiver(vec![204]).await;
         let (tell, transitions) = queue();
-        tokio::spawn(run(transitions, resolver()));
+        let _teller = Teller::start(transitions, resolver());
         tell(transition("told", std::slice::from_ref(&url)));
         tell(transition("silent", &[]));
         let text = posted.recv().await.unwrap();
@@ -69,7 +69,10 @@ fn a_transition_is_told_with_its_numbers() {
         assert!(head.starts_with("POST /hook HTTP/1.0\r\nHost: 127.0.0.1:"), "{head}");
         assert!(head.contains("\r\nContent-Type: application/json\r\n"), "{head}");
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(body["rollout"], "told");
+        assert_eq!(
+            (&body["rollout"], &body["id"]),
+            (&"told".into(), &"told-1700000000000-1".into())
+        );
         assert_eq!((&body["event"], &body["from"]), (&"rolled_back".into(), &500.into()));
         assert_eq!(body["at"], "Tue, 14 Nov 2023 22:13:20 GMT");
         assert_eq!(body["status"]["state"], "steady");
@@ -82,7 +85,7 @@ fn one_that_comes_back_is_told_in_order_and_a_dead_one_delays_nobody() {
         let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let (url, mut posted) = receiver(vec![503, 200, 200]).await;
         let (tell, transitions) = queue();
-        tokio::spawn(run(transitions, resolver()));
+        let _teller = Teller::start(transitions, resolver());
         let urls = [format!("http://{dead}/"), url];
         tell(transition("first", &urls));
         tell(transition("second", &urls));
@@ -100,7 +103,7 @@ fn what_is_refused_is_given_up_and_counted() {
     on_runtime(async {
         let (url, mut posted) = receiver(vec![400, 200]).await;
         let (tell, transitions) = queue();
-        let task = tokio::spawn(run(transitions, resolver()));
+        let teller = Teller::start(transitions, resolver());
         tell(transition("refused", std::slice::from_ref(&url)));
         tell(transition("refused", &[url]));
         posted.recv().await.unwrap();
@@ -109,8 +112,7 @@ fn what_is_refused_is_given_up_and_counted() {
             tokio::task::yield_now().await;
         }
         assert_eq!((counted("refused", "failed"), counted("refused", "delivered")), (1, 1));
-        drop(tell);
-        task.await.unwrap();
+        teller.end().await;
     });
 }
 
@@ -124,4 +126,18 @@ fn queues_have_ends() {
     drop(receiver);
     tell(transition("crowded", &["http://127.0.0.1:1/".to_owned()]));
     assert_eq!(counted("crowded", "dropped"), 3, "the process is ending");
+}
+
+#[test]
+fn the_end_waits_for_what_can_be_delivered_and_tells_what_was_not() {
+    on_runtime(async {
+        let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let (url, mut posted) = receiver(vec![503, 200]).await;
+        let (tell, transitions) = queue();
+        let teller = Teller::start(transitions, resolver());
+        tell(transition("last", &[url, format!("http://{dead}/")]));
+        teller.end().await;
+        assert!(posted.recv().await.is_some() && posted.recv().await.is_some());
+        assert_eq!((counted("last", "delivered"), counted("last", "dropped")), (1, 1));
+    });
 }
