@@ -1,5 +1,7 @@
 //! Values as nginx writes them: times, sizes, numbers, switches, and texts with variables.
 
+use std::net::{IpAddr, SocketAddr};
+
 /// Units of time with their milliseconds, from the largest to the smallest.
 const UNITS: [(&str, u64); 8] = [
     ("y", 365 * 86_400_000),
@@ -64,6 +66,16 @@ pub fn bytes(text: &str) -> Option<u64> {
     };
     let total = number(digits)?.checked_mul(scale)?;
     (total <= i64::MAX as u64).then_some(total)
+}
+
+/// `10.0.0.1`, `10.0.0.1:81`, `::1` or `[::1]:81` (`ngx_parse_addr_port`): without a port it is 0,
+/// any.
+pub fn local_address(text: &str) -> Option<SocketAddr> {
+    let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
+    match bare.parse::<IpAddr>() {
+        Ok(ip) => Some(SocketAddr::new(ip, 0)),
+        Err(_) => text.parse().ok(),
+    }
 }
 
 /// Decimal digits only (`ngx_atoi`): no sign, no space.

@@ -26,6 +26,7 @@ use crate::upstream::{Group, Keepalive, Peer};
 use receiving::Framing;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -144,8 +145,9 @@ impl Line {
         peer: &Peer,
         timeouts: Timeouts,
         secured: Option<&Secured>,
+        local: Option<SocketAddr>,
     ) -> Result<Self, Failed> {
-        let transport = Transport::connect(peer, timeouts, secured).await;
+        let transport = Transport::connect(peer, timeouts, secured, local).await;
         let transport = transport.map_err(|it| it.failed(peer))?;
         let history = History::new(peer.address.clone(), secured);
         Ok(Self::new(Connection::new(transport), history))

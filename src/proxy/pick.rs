@@ -4,6 +4,7 @@ use super::exchange::Secured;
 use super::phases::Serving;
 use super::worker::WorkerState;
 use crate::clock;
+use crate::config::units;
 use crate::log::Level;
 use crate::request::Request;
 use crate::snapshot::build::{UrlParts, split_url};
@@ -14,7 +15,7 @@ use crate::upstream::{ActiveGuard, Group, Peer, PeerAddr, Place};
 use crate::vars::Template;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub(super) struct Destination {
     pub balancer: Option<ChunkId>,
     /// TLS, if it is spoken.
     pub secured: Option<Secured>,
+    /// `proxy_bind`: whence connections to it are made.
+    pub local: Option<SocketAddr>,
     /// Its place in the group's queue, until it has a peer.
     pub place: Option<Place>,
     has_waited: bool,
@@ -90,6 +93,12 @@ impl Destination {
     /// # Errors
     /// The status for the client; why was logged.
     pub async fn find(serving: &Serving<'_>, target: &ProxyTarget) -> Result<Self, u16> {
+        let local = serving.request.conf().proxy.bind.as_ref();
+        let local = local.and_then(|it| local_address(&serving.request, it));
+        Self::of(serving, target).await.map(|it| Self { local, ..it })
+    }
+
+    async fn of(serving: &Serving<'_>, target: &ProxyTarget) -> Result<Self, u16> {
         let request = &serving.request;
         match &target.kind {
             TargetKind::Static { upstream, host, port, uri, is_tls } => {
@@ -130,7 +139,7 @@ impl Destination {
         let is_tls = request.upstream_is_tls.get();
         let Some(other) = Self::variant(request, name, is_tls) else { return false };
         let uri = std::mem::replace(&mut self.uri, UriPart::Same);
-        *self = Self { uri, ..other };
+        *self = Self { uri, local: self.local, ..other };
         true
     }
 
@@ -147,8 +156,17 @@ impl Destination {
         balancer: Option<ChunkId>,
         hash_key: Option<Bytes>,
     ) -> Self {
-        let (place, has_waited, tried) = (None, false, Tried::default());
-        Self { group, uri, balancer, secured: None, place, has_waited, hash_key, tried }
+        Self {
+            group,
+            uri,
+            balancer,
+            secured: None,
+            local: None,
+            place: None,
+            has_waited: false,
+            hash_key,
+            tried: Tried::default(),
+        }
     }
 
     async fn by_variable(serving: &Serving<'_>, url: &Template) -> Result<Self, u16> {
@@ -225,6 +243,17 @@ impl Destination {
     pub(super) fn forget_tried(&mut self) {
         self.tried.forget();
     }
+}
+
+/// What `proxy_bind` comes to; one that is none is logged, and any address serves.
+fn local_address(request: &Request, bind: &Template) -> Option<SocketAddr> {
+    let value = bind.value(request);
+    let shown = String::from_utf8_lossy(&value);
+    let local = units::local_address(&shown);
+    if local.is_none() && !value.is_empty() {
+        request.log(Level::Error, format_args!("invalid local address \"{shown}\""));
+    }
+    local
 }
 
 /// How the location talks TLS, where the URL says so.

@@ -54,7 +54,8 @@ impl Line {
             return Ok(Self::H2 { held, reused: false });
         }
         let secured = round.destination.secured.as_ref();
-        exchange::Line::fresh(peer, round.timeouts, secured).await.map(Self::H1)
+        let local = round.destination.local;
+        exchange::Line::fresh(peer, round.timeouts, secured, local).await.map(Self::H1)
     }
 }
 
@@ -64,6 +65,7 @@ fn wanted<'a>(round: &'a Round, peer: &'a Arc<Peer>) -> Wanted<'a> {
         peer,
         secured: round.destination.secured.as_ref(),
         timeouts: round.timeouts,
+        local: round.destination.local,
     }
 }
 

@@ -267,6 +267,8 @@ pub struct ProxyConf {
     pub tls: Option<Arc<ProxyTls>>,
     /// `proxy_force_ranges`
     pub force_ranges: bool,
+    /// `proxy_bind`: the local address, where there is one.
+    pub bind: Option<Template>,
     /// `proxy_redirect`: replacement pairs in order.
     pub redirect: Vec<(Template, Template)>,
 }

@@ -255,6 +255,8 @@ settings! {
     proxy_request_buffering: bool,
     /// `proxy_ignore_client_abort`; default off.
     proxy_ignore_client_abort: bool,
+    /// `proxy_bind`, an address; `off` is off.
+    proxy_bind: Text,
     /// `proxy_ssl_server_name`; default off.
     proxy_ssl_server_name: bool,
     /// `proxy_ssl_name`; default `$proxy_host`.

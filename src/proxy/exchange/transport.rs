@@ -6,6 +6,7 @@ use crate::tls::{self, Client, TlsStream};
 use crate::upstream::Peer;
 use std::io;
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -44,7 +45,7 @@ pub(in crate::proxy) enum Transport {
 }
 
 impl Transport {
-    /// Connects within `proxy_connect_timeout`, and shakes hands within it once more.
+    /// Connects within `proxy_connect_timeout`, from `local` if that is given, and shakes hands within it once more.
     ///
     /// # Errors
     /// The peer refuses, is too slow, or is not who it should be.
@@ -52,8 +53,9 @@ impl Transport {
         peer: &Peer,
         timeouts: Timeouts,
         secured: Option<&Secured>,
+        local: Option<SocketAddr>,
     ) -> Result<Self, Unreachable> {
-        let connect = RawStream::connect(&peer.address, None);
+        let connect = RawStream::connect(&peer.address, local);
         let stream = match timeout(timeouts.connect, connect).await {
             Ok(connected) => connected.map_err(Unreachable::Connect)?,
             Err(_) => return Err(Unreachable::Connect(io::ErrorKind::TimedOut.into())),

@@ -5,6 +5,7 @@ use crate::clock;
 use crate::proxy::exchange::{Failed, Secured, Timeouts, Transport};
 use crate::upstream::{Group, Keepalive, Peer, PeerAddr};
 use std::cell::{Cell, OnceCell, RefCell};
+use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(in crate::proxy) struct Wanted<'a> {
     pub peer: &'a Arc<Peer>,
     pub secured: Option<&'a Secured>,
     pub timeouts: Timeouts,
+    /// Whence a new one is made; one that there is is taken whence ever it was.
+    pub local: Option<SocketAddr>,
 }
 
 impl Wanted<'_> {
@@ -171,8 +174,8 @@ impl Drop for Announced {
 }
 
 async fn connect(wanted: &Wanted<'_>) -> Result<Rc<Link>, Failed> {
-    let Wanted { peer, secured, timeouts, .. } = *wanted;
-    let transport = Transport::connect(peer, timeouts, secured).await;
+    let Wanted { peer, secured, timeouts, local, .. } = *wanted;
+    let transport = Transport::connect(peer, timeouts, secured, local).await;
     let transport = transport.map_err(|it| it.failed(peer))?;
     Link::open(transport).await.map_err(|error| super::fault::lost(&error, false))
 }

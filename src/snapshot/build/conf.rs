@@ -258,9 +258,15 @@ impl Build<'_> {
             request_buffering: settings.proxy_request_buffering.unwrap_or(true),
             ignore_client_abort: settings.proxy_ignore_client_abort.unwrap_or(false),
             tls: None,
+            bind: self.bind(settings, at),
             force_ranges: settings.proxy_force_ranges.unwrap_or(false),
             redirect: self.proxy_redirects(settings, at),
         }
+    }
+
+    fn bind(&mut self, settings: &Settings, at: &At) -> Option<crate::vars::Template> {
+        let text = settings.proxy_bind.as_deref().filter(|it| *it != "off")?;
+        Some(self.template(text, at))
     }
 
     fn resolver(&mut self, settings: &Settings) -> Option<Arc<Resolver>> {

@@ -19,6 +19,14 @@ pub(super) const TABLE: &[Directive] = &[
         "Where requests go: `http://UPSTREAM[/URI]` or `https://…`, variables allowed.",
     ),
     custom(
+        "proxy_bind",
+        HSL,
+        Arity::Between(1, 2),
+        bind,
+        "The local address of connections to upstreams: `ADDRESS[:PORT]`, variables allowed, or \
+         `off`.",
+    ),
+    custom(
         "proxy_set_header",
         HSL,
         Arity::Exactly(2),
@@ -228,6 +236,23 @@ pub(super) fn has_uri(url: &str) -> bool {
     let rest = behind_scheme(url).unwrap_or_default();
     let rest = rest.strip_suffix(':').unwrap_or(rest);
     !url.contains('$') && rest.len() > authority(url).len()
+}
+
+fn bind(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let text = node.arg(0);
+    if node.args.len() == 2 && node.arg(1) == "transparent" {
+        let hint = "\"transparent\" would need root's rights for each connection";
+        return lower.unsupported(node, hint);
+    }
+    if node.args.len() == 2 {
+        return lower.fault(node, format!("invalid parameter \"{}\"", node.arg(1)));
+    }
+    if text != "off" && !text.contains('$') && units::local_address(text).is_none() {
+        let help = "it is an IP address, with a port or without";
+        return lower.fault(node, format!("invalid address \"{text}\"; {help}"));
+    }
+    let value = lower.text(node, text);
+    lower.once(node, scope.settings().map(|it| &mut it.proxy_bind), Some(value));
 }
 
 fn set_header(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
