@@ -28,6 +28,7 @@ mod lua_errors;
 mod metrics;
 mod monitoring;
 mod names;
+mod packaging;
 mod pipe;
 mod properties;
 mod queue;

@@ -45,7 +45,8 @@ pub(in crate::proxy) enum Transport {
 }
 
 impl Transport {
-    /// Connects within `proxy_connect_timeout`, from `local` if that is given, and shakes hands within it once more.
+    /// Connects within `proxy_connect_timeout`, from `local` if that is given, and shakes hands
+    /// within it once more.
     ///
     /// # Errors
     /// The peer refuses, is too slow, or is not who it should be.
