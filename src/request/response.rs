@@ -133,6 +133,11 @@ impl ResponseHead {
                 self.hides_date = value.is_empty();
                 self.one(name, value);
             }
+            b"accept-ranges" if value.is_empty() => {
+                // Who takes it away wants no ranges.
+                self.ranges = Ranges::Never;
+                self.one(name, value);
+            }
             b"location" => self.put_location(name, value, replace),
             _ if SINGLE.contains(&&lower[..]) => self.one(name, value),
             _ if value.is_empty() && replace => {
