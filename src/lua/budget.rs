@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How often the watchdog looks.
 const TICK: Duration = Duration::from_millis(20);
+/// Turns between two looks from which on a run is charged for what lies between them, too.
+const MANY_TURNS: u64 = 100;
 /// What a resting run is forgiven at each look.
 const FORGIVEN_NS: u64 = TICK.as_nanos() as u64 / 10;
 
@@ -60,6 +62,11 @@ impl Budget {
         self.clock.leave(state, entered)
     }
 
+    /// Whether Lua runs on this thread.
+    pub fn is_running(&self) -> bool {
+        self.clock.sight().run.is_some()
+    }
+
     /// Whether what runs now has been stopped: its error must not be caught.
     pub fn is_killed(&self) -> bool {
         self.clock.is_killed()
@@ -91,8 +98,8 @@ fn start_watchdog() {
 /// What the watchdog remembers from look to look.
 #[derive(Debug, Default)]
 struct Watch {
-    /// CPU time of each thread at the last look.
-    cpu_ns: HashMap<usize, u64>,
+    /// Each thread at the last look.
+    before: HashMap<usize, Sight>,
     spent: HashMap<(usize, u64), Spent>,
 }
 
@@ -107,11 +114,13 @@ impl Watch {
     /// Charges the run that has thread `id` for the time since the last look; gives it when it has
     /// to be stopped. A run seen now and then is so charged for its share of the time.
     fn look(&mut self, id: usize, sight: Sight) -> Option<u64> {
-        let before = self.cpu_ns.insert(id, sight.cpu_ns).unwrap_or(sight.cpu_ns);
-        let run = sight.run?;
+        let before = self.before.insert(id, sight).unwrap_or(sight);
+        // A run that comes and goes so often spins: the driver works for nobody else.
+        let spins = sight.last_run == before.last_run && sight.turns - before.turns >= MANY_TURNS;
+        let run = sight.run.or(spins.then_some(sight.last_run))?;
         let spent = self.spent.entry((id, run)).or_default();
         spent.rested = false;
-        spent.ns += sight.cpu_ns.saturating_sub(before);
+        spent.ns += sight.cpu_ns.saturating_sub(before.cpu_ns);
         let over = sight.limit_ms != 0 && spent.ns >= sight.limit_ms * 1_000_000;
         over.then_some(run)
     }
@@ -134,7 +143,9 @@ mod tests {
     use super::*;
 
     fn sight(run: impl Into<Option<u64>>, cpu_ms: u64) -> Sight {
-        Sight { run: run.into(), limit_ms: 100, cpu_ns: cpu_ms * 1_000_000 }
+        let run = run.into();
+        let last_run = run.unwrap_or_default();
+        Sight { run, last_run, turns: 0, limit_ms: 100, cpu_ns: cpu_ms * 1_000_000 }
     }
 
     #[test]
@@ -178,9 +189,21 @@ mod tests {
     }
 
     #[test]
+    fn one_that_yields_all_the_time_is_charged_for_all_of_it() {
+        let mut watch = Watch::default();
+        let stopped = (0..10).find(|&i| {
+            let seen = Sight { run: None, last_run: 7, turns: 1000 * i, ..sight(None, 20 * i) };
+            let stopped = watch.look(1, seen).is_some();
+            watch.end_round();
+            stopped
+        });
+        assert_eq!(stopped, Some(5));
+    }
+
+    #[test]
     fn no_limit_is_no_limit() {
         let mut watch = Watch::default();
-        let free = |cpu_ns| Sight { run: Some(1), limit_ms: 0, cpu_ns };
+        let free = |cpu_ns| Sight { cpu_ns, limit_ms: 0, ..sight(1, 0) };
         assert_eq!(watch.look(1, free(0)), None);
         assert_eq!(watch.look(1, free(u64::MAX)), None);
     }

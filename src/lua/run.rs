@@ -119,11 +119,13 @@ impl Vm {
         if resumed != Resumed::Finished {
             let mut failure = failure_of(self, &thread, resumed, killed);
             thread.discard(self.state());
+            self.relieve();
             split_traceback(&mut failure);
             return Err(failure);
         }
         let value = thread.stack(self.state()).text(-1).map(<[u8]>::to_vec);
         self.recycle(thread);
+        self.relieve();
         Ok(SyncEnd { value, outcome: frame.outcome })
     }
 }
@@ -199,6 +201,7 @@ impl Run {
             Resumed::Finished if self.crew.is_some() => self.member_ended(thread, true),
             Resumed::Finished => {
                 vm.recycle(thread);
+                vm.relieve();
                 Some(self.done(Ok(frame.outcome.unwrap_or_default())))
             }
             Resumed::Yielded => self.yielded(thread, frame),
@@ -211,6 +214,7 @@ impl Run {
                     return self.member_failed(thread, failure);
                 }
                 thread.discard(vm.state());
+                vm.relieve();
                 Some(self.done(Err(failure)))
             }
         }

@@ -333,6 +333,15 @@ impl Vm {
     /// Collects all garbage now.
     pub fn collect_garbage(&self) {
         crate::lua::ffi::thread::collect_garbage(&self.state);
+        self.state.heap().collected();
+    }
+
+    /// Collects garbage where the memory limit is near, so that what a script has wasted costs no
+    /// other; not within a call.
+    pub(in crate::lua) fn relieve(&self) {
+        if self.state.heap().wants_collection() && !self.budget().is_running() {
+            self.collect_garbage();
+        }
     }
 }
 

@@ -36,9 +36,12 @@ pub(super) fn head(vm: &Vm, request: &Rc<Request>) -> Result<(), String> {
     }
     conditional::apply(request)?;
     more_headers::change_response(request);
-    if let Some(chunk) = request.conf().lua.header_filter {
-        let outcome = run_sync(vm, request, chunk, Phase::HeaderFilter)
-            .inspect_err(|_| request.filter_status.set(500))?;
+    let chunk = request.conf().lua.header_filter;
+    if let Some(chunk) = chunk.filter(|_| !request.header_filter_failed.get()) {
+        let outcome = run_sync(vm, request, chunk, Phase::HeaderFilter).inspect_err(|_| {
+            request.header_filter_failed.set(true);
+            request.filter_status.set(500);
+        })?;
         if let Some(Outcome::Exit(code)) = outcome
             && let Some(status) =
                 u16::try_from(code).ok().filter(|it| *it >= 300 || matches!(it, 201 | 204))

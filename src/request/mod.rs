@@ -139,6 +139,8 @@ pub struct Request {
     pub in_error_page: Cell<bool>,
     /// A filter ended the response with this status (500 for an error), else 0.
     pub filter_status: Cell<u16>,
+    /// Its header filter has failed: it is not run again for the page that tells so.
+    pub header_filter_failed: Cell<bool>,
     /// Body bytes that went to the client.
     pub body_bytes_sent: Cell<u64>,
     /// All bytes that went to the client.
@@ -311,6 +313,7 @@ impl Request {
             error_status: Cell::new(0),
             in_error_page: Cell::new(false),
             filter_status: Cell::new(0),
+            header_filter_failed: Cell::new(false),
             body_bytes_sent: Cell::new(0),
             bytes_sent: Cell::new(0),
             output: RefCell::default(),

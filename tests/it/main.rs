@@ -23,6 +23,7 @@ mod http2_upstreams;
 mod libraries;
 mod limits;
 mod logs;
+mod lua_budgets;
 mod lua_clients;
 mod lua_errors;
 mod metrics;

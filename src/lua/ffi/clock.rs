@@ -36,6 +36,10 @@ pub struct Clock {
 pub struct Sight {
     /// Which run has it; `None` while no Lua runs.
     pub run: Option<u64>,
+    /// The one that has it, or had it last.
+    pub last_run: u64,
+    /// How often Lua was entered.
+    pub turns: u64,
     /// Milliseconds of CPU time that the run may take; 0 is no limit.
     pub limit_ms: u64,
     /// CPU time of the thread so far, in nanoseconds.
@@ -46,6 +50,7 @@ thread_local! {
     // Const and without a destructor: a signal handler may read it.
     static CLOCK: Cell<Option<&'static Clock>> = const { Cell::new(None) };
     static LISTED: Listed = Listed::new();
+    static STOPPED: Cell<Stopped> = const { Cell::new(Stopped::NONE) };
 }
 
 static CLOCKS: Mutex<Vec<&'static Clock>> = Mutex::new(Vec::new());
@@ -147,10 +152,12 @@ impl Clock {
 
     /// What runs now. For the watchdog's thread.
     pub fn sight(&self) -> Sight {
-        let running = self.seq.load(Ordering::Acquire) & 1 == 1;
+        let seq = self.seq.load(Ordering::Acquire);
+        let running = seq & 1 == 1;
         let run = self.run.load(Ordering::Relaxed);
         let limit_ms = self.limit_ms.load(Ordering::Relaxed);
-        Sight { run: running.then_some(run), limit_ms, cpu_ns: self.cpu_ns() }
+        let (last_run, turns) = (run, seq / 2);
+        Sight { run: running.then_some(run), last_run, turns, limit_ms, cpu_ns: self.cpu_ns() }
     }
 
     fn cpu_ns(&self) -> u64 {
@@ -201,6 +208,18 @@ unsafe fn set_stop(main: *mut lua_State) {
     unsafe { raw::lua_sethook(main, Some(stop), mask, 1) };
 }
 
+/// Where a run was first stopped: what it says of it, however often it catches that.
+#[derive(Clone, Copy)]
+struct Stopped {
+    run: u64,
+    length: usize,
+    text: [u8; 200],
+}
+
+impl Stopped {
+    const NONE: Self = Self { run: 0, length: 0, text: [0; 200] };
+}
+
 /// Raises where the script stands. Stays installed.
 ///
 /// # Safety
@@ -208,10 +227,22 @@ unsafe fn set_stop(main: *mut lua_State) {
 unsafe extern "C-unwind" fn stop(state: *mut lua_State, _: *mut lua_Debug) {
     // SAFETY: the state is live; no value with a destructor is alive here.
     unsafe {
-        raw::luaL_where(state, 0);
-        let text = b"execution time limit exceeded";
-        raw::pushlstring(state, text.as_ptr().cast(), text.len());
-        mlua::ffi::lua_concat(state, 2);
+        let run = CLOCK.get().map_or(0, |it| it.run.load(Ordering::Relaxed));
+        let mut stopped = STOPPED.get();
+        if stopped.run != run || stopped.length == 0 {
+            raw::luaL_where(state, 0);
+            let text = b"execution time limit exceeded";
+            raw::pushlstring(state, text.as_ptr().cast(), text.len());
+            mlua::ffi::lua_concat(state, 2);
+            let mut length = 0;
+            let text = raw::lua_tolstring(state, -1, &mut length).cast::<u8>();
+            stopped.run = run;
+            stopped.length = if length <= stopped.text.len() { length } else { 0 };
+            std::ptr::copy_nonoverlapping(text, stopped.text.as_mut_ptr(), stopped.length);
+            STOPPED.set(stopped);
+        } else {
+            raw::pushlstring(state, stopped.text.as_ptr().cast(), stopped.length);
+        }
         raw::lua_error(state);
     }
 }

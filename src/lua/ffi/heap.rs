@@ -14,6 +14,10 @@ pub struct Heap {
     limit: Cell<usize>,
     strict: Cell<bool>,
     exhausted: Cell<bool>,
+    /// Bytes in use from which on garbage is to be collected, whatever LuaJIT's pace.
+    collect_at: Cell<usize>,
+    /// An allocation was refused since garbage was collected.
+    is_full: Cell<bool>,
 }
 
 impl Heap {
@@ -21,7 +25,22 @@ impl Heap {
     pub fn new(limit_bytes: usize) -> Box<Self> {
         let heap = Box::new(Self::default());
         heap.limit.set(limit_bytes);
+        heap.collected();
         heap
+    }
+
+    /// Whether garbage has to be collected: LuaJIT, which lets memory double before it does, knows
+    /// nothing of the limit.
+    pub fn wants_collection(&self) -> bool {
+        self.used.get() > self.collect_at.get() || self.is_full.get()
+    }
+
+    /// Garbage was collected: the next time is when half of what is then left is in use.
+    pub fn collected(&self) {
+        let (used, limit) = (self.used.get(), self.limit.get());
+        let next = if limit == 0 { usize::MAX } else { used + limit.saturating_sub(used) / 2 };
+        self.collect_at.set(next);
+        self.is_full.set(false);
     }
 
     /// Bytes in use now.
@@ -45,6 +64,7 @@ impl Heap {
             self.strict.get() && new > old && self.limit.get() != 0 && after > self.limit.get();
         if refused {
             self.exhausted.set(true);
+            self.is_full.set(true);
         } else {
             self.used.set(after);
         }
