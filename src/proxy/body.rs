@@ -5,20 +5,18 @@ use super::error::{Error, Result};
 use super::session::{CONTINUE, Side};
 use crate::clock;
 use crate::clock::Tick;
+use crate::config::model::BodyInFile;
 use crate::downstream::{Alarm, BodyFault};
 use crate::log::Level;
-use crate::request::body::{Body, BodyFile};
+use crate::request::body::{BUFFERED, Body, BodyFile};
 use crate::request::{Request, Version};
 use bytes::{Bytes, BytesMut};
 use pingora::ErrorType;
 use pingora::proxy::Session;
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 /// How reading a body ended.
@@ -65,8 +63,6 @@ pub(super) struct Reader {
     alarm: Alarm,
 }
 
-static FILES: AtomicU64 = AtomicU64::new(0);
-
 impl Reader {
     /// Reads the body, unless somebody has read, set or discarded it.
     pub async fn read(&mut self, side: &mut Side<'_>, request: &Request) -> Result<Read> {
@@ -85,7 +81,10 @@ impl Reader {
             return Ok(Read::Refused(413));
         }
         poll_fn(|cx| self.poll_continue(cx, side, request)).await?;
-        let mut sink = Sink::Memory(BytesMut::new());
+        let mut sink = match Sink::new(request) {
+            Ok(sink) => sink,
+            Err(error) => return Ok(not_kept(request, &error)),
+        };
         let mut length = 0u64;
         loop {
             let chunk = match poll_fn(|cx| self.poll_chunk(cx, side, request)).await {
@@ -98,17 +97,11 @@ impl Reader {
                 note_too_large(request);
                 return Ok(Read::Refused(413));
             }
-            let room = conf.client_body_buffer_size;
-            if let Err(error) = sink.push(&chunk, room, &conf.client_body_temp_path) {
-                let path = conf.client_body_temp_path.display();
-                request.log(
-                    Level::Crit,
-                    format_args!("cannot keep the request body in \"{path}\": {error}"),
-                );
-                return Ok(Read::Refused(500));
+            if let Err(error) = sink.push(&chunk, request) {
+                return Ok(not_kept(request, &error));
             }
         }
-        *request.body.borrow_mut() = sink.finish(length);
+        *request.body.borrow_mut() = sink.finish(length, request);
         Ok(Read::Done)
     }
 
@@ -303,6 +296,14 @@ fn note_too_large(request: &Request) {
     request.log(Level::Error, format_args!("client intended to send too large body"));
 }
 
+/// No file can be written.
+fn not_kept(request: &Request, error: &io::Error) -> Read {
+    let path = request.conf().client_body_temp_path.clone();
+    let path = path.display();
+    request.log(Level::Crit, format_args!("cannot keep the request body in \"{path}\": {error}"));
+    Read::Refused(500)
+}
+
 /// What a body that does not come to its end makes of the request.
 ///
 /// # Errors
@@ -331,21 +332,34 @@ const INVALID_CHUNK: &str = "InvalidChunk";
 enum Sink {
     Memory(BytesMut),
     /// The file goes with it, should the body never come to its end.
-    File(BodyFile, std::fs::File),
+    File(BodyFile, File),
 }
 
 impl Sink {
-    fn push(&mut self, chunk: &[u8], room: usize, folder: &Path) -> std::io::Result<()> {
+    /// What collects a body of `request`.
+    fn new(request: &Request) -> io::Result<Self> {
+        let conf = request.conf();
+        if conf.client_body_in_file_only == BodyInFile::Off {
+            return Ok(Self::Memory(BytesMut::new()));
+        }
+        let (kept, file) = BodyFile::create(&conf.client_body_temp_path)?;
+        request.log(Level::Notice, format_args!("{BUFFERED} {}", kept.path.display()));
+        Ok(Self::File(kept, file))
+    }
+
+    /// Takes the next part of a body, of which memory holds `client_body_buffer_size` bytes.
+    fn push(&mut self, chunk: &[u8], request: &Request) -> io::Result<()> {
         match self {
             Self::File(_, file) => file.write_all(chunk),
-            Self::Memory(bytes) if bytes.len() + chunk.len() <= room => {
+            Self::Memory(bytes)
+                if bytes.len() + chunk.len() <= request.conf().client_body_buffer_size =>
+            {
                 bytes.extend_from_slice(chunk);
                 Ok(())
             }
             Self::Memory(bytes) => {
-                std::fs::create_dir_all(folder)?;
-                let (path, mut file) = new_file(folder)?;
-                let kept = BodyFile { path, length: 0, temporary: true };
+                let (kept, mut file) = BodyFile::create(&request.conf().client_body_temp_path)?;
+                request.log(Level::Warn, format_args!("{BUFFERED} {}", kept.path.display()));
                 file.write_all(bytes)?;
                 file.write_all(chunk)?;
                 *self = Self::File(kept, file);
@@ -354,66 +368,14 @@ impl Sink {
         }
     }
 
-    fn finish(self, length: u64) -> Body {
+    fn finish(self, length: u64, request: &Request) -> Body {
         match self {
             Self::Memory(bytes) => Body::Memory(bytes.freeze()),
             Self::File(mut kept, _) => {
                 kept.length = length;
+                kept.temporary = request.conf().client_body_in_file_only != BodyInFile::On;
                 Body::File(kept)
             }
         }
-    }
-}
-
-/// A file that nobody else reads. One that a process of the same number left behind is not taken.
-fn new_file(folder: &Path) -> std::io::Result<(PathBuf, std::fs::File)> {
-    loop {
-        let number = FILES.fetch_add(1, Ordering::Relaxed);
-        let path = folder.join(format!("{:010}-{}", number, std::process::id()));
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        match opened {
-            Ok(file) => return Ok((path, file)),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    fn files(folder: &Path) -> Vec<PathBuf> {
-        std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect()
-    }
-
-    #[test]
-    fn a_body_that_is_given_up_leaves_no_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut sink = Sink::Memory(BytesMut::new());
-        sink.push(b"1234", 4, folder.path()).unwrap();
-        assert_eq!(files(folder.path()).len(), 0);
-        sink.push(b"5", 4, folder.path()).unwrap();
-        let [file] = &files(folder.path())[..] else { panic!("one file") };
-        assert_eq!(std::fs::read(file).unwrap(), b"12345");
-        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
-        drop(sink);
-        assert_eq!(files(folder.path()).len(), 0);
-    }
-
-    #[test]
-    fn a_file_that_was_left_behind_is_stepped_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let number = FILES.load(Ordering::Relaxed);
-        for number in number..number + 50 {
-            let name = format!("{:010}-{}", number, std::process::id());
-            std::fs::write(folder.path().join(name), "old").unwrap();
-        }
-        let mut sink = Sink::Memory(BytesMut::new());
-        sink.push(b"new", 0, folder.path()).unwrap();
-        let Body::File(body) = sink.finish(3) else { panic!("a file") };
-        assert_eq!(std::fs::read(&body.path).unwrap(), b"new");
-        assert_eq!(body.length, 3);
     }
 }

@@ -54,6 +54,8 @@ pub struct Conf {
     pub client_max_body_size: Option<u64>,
     /// Bytes of a request body kept in memory.
     pub client_body_buffer_size: usize,
+    /// Which bodies are written to files whatever their size.
+    pub client_body_in_file_only: model::BodyInFile,
     /// Directory of body files.
     pub client_body_temp_path: Arc<std::path::Path>,
     /// For the whole head of a request; 0 is no limit. That of the default server counts.

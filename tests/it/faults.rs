@@ -117,6 +117,32 @@ fn an_upload_that_breaks_off_leaves_no_file() {
 }
 
 #[test]
+fn bodies_in_files_stay_or_go_with_their_request() {
+    let origin = Origin::saying("fine");
+    let settings = "client_body_temp_path tmp/bodies; client_body_in_file_only clean;";
+    let locations = "location / { proxy_pass http://$ORIGIN; }\n\
+                     location /kept { client_body_in_file_only on; proxy_pass http://$ORIGIN; }";
+    let server = proxied(&origin, settings, locations);
+    let folder = server.prefix().join("tmp/bodies");
+    let files = || fs::read_dir(&folder).map_or(0, Iterator::count);
+    let post = |path: &str, body: &str| {
+        let mut client = Client::connect(server.port()).expect("it listens");
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+        client.send(head + body).expect("it reads");
+        assert_eq!(client.response("POST").map(|it| it.status()).ok(), Some(200));
+    };
+    post("/", "gone");
+    settles("the file went with the request", 0, files);
+    post("/kept", "kept");
+    settles("the file stays", 1, files);
+    let kept = fs::read_dir(&folder).expect("it is there").next().expect("a file");
+    assert_eq!(fs::read(kept.expect("a file").path()).ok().as_deref(), Some(&b"kept"[..]));
+    let bodies: Vec<_> = origin.received().into_iter().map(|it| it.body).collect();
+    assert_eq!(bodies, [b"gone".to_vec(), b"kept".to_vec()]);
+}
+
+#[test]
 fn a_chunk_that_is_none_is_a_bad_request() {
     let origin = Origin::saying("fine");
     let server = proxied(&origin, "", TO_ORIGIN);

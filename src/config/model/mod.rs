@@ -42,7 +42,8 @@ pub use rollout::{
     Prometheus, Rollout, Rule, Step, StickyCookie, StickyKey, Trust, Variant, Webhook,
 };
 pub use setting::{
-    AddHeader, ErrorPage, LargeBuffers, LingeringClose, NextUpstream, ServerTokens, SizeUnlimited,
+    AddHeader, BodyInFile, ErrorPage, LargeBuffers, LingeringClose, NextUpstream, ServerTokens,
+    SizeUnlimited,
 };
 pub use settings::Settings;
 pub use tls::{PlacedText, SessionCache, TlsVersion, VerifyClient};

@@ -66,6 +66,19 @@ pub struct LargeBuffers {
     pub size_bytes: u64,
 }
 
+/// `client_body_in_file_only`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyInFile {
+    /// Only what is larger than `client_body_buffer_size`.
+    #[default]
+    Off,
+    /// Always; the file goes with its request.
+    Clean,
+    /// Always; the file stays.
+    On,
+}
+
 /// `lingering_close`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,7 +1,7 @@
 //! The settings that http, server, location and `if` share, each inherited as a whole.
 
 use super::{
-    AccessLog, AccessRule, AddHeader, Alias, Chunk, EchoLine, ErrorLog, ErrorPage, Expires,
+    AccessLog, AccessRule, AddHeader, Alias, BodyInFile, Chunk, EchoLine, ErrorLog, ErrorPage, Expires,
     IfModifiedSince, LargeBuffers, LimitConn, LimitReq, LingeringClose, MoreHeaders, NextUpstream,
     PlacedText, Resolver, ServerTokens, SessionCache, SizeUnlimited, Text, TlsVersion,
     VerifyClient,
@@ -125,6 +125,8 @@ settings! {
     client_max_body_size: SizeUnlimited,
     /// `client_body_buffer_size`, bytes; default 16 KiB: a larger body goes to a file.
     client_body_buffer_size: u64,
+    /// `client_body_in_file_only`; default off.
+    client_body_in_file_only: BodyInFile,
     /// `client_body_temp_path`; default `client_body_temp`.
     client_body_temp_path: String,
     /// `client_body_timeout`, milliseconds; default 60 s between two reads.

@@ -5,16 +5,10 @@ use crate::request::Body;
 use crate::request::body::BodyFile;
 use bytes::Bytes;
 use std::fs::File;
-use std::fs::OpenOptions;
 use std::io;
 use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
-
-/// Numbers the files of this process.
-static FILES: AtomicU64 = AtomicU64::new(0);
 
 /// A body under way.
 #[derive(Debug)]
@@ -23,7 +17,7 @@ pub struct BodyBuilder {
     /// Bytes kept in memory; 0 writes all to a file.
     room: usize,
     folder: PathBuf,
-    spilled: Option<(File, BodyFile)>,
+    spilled: Option<(BodyFile, File)>,
 }
 
 impl BodyBuilder {
@@ -41,9 +35,9 @@ impl BodyBuilder {
             self.buffer.extend_from_slice(bytes);
             return Ok(());
         }
-        let (file, kept) = match &mut self.spilled {
+        let (kept, file) = match &mut self.spilled {
             Some(spilled) => spilled,
-            None => self.spilled.insert(create(&self.folder)?),
+            None => self.spilled.insert(BodyFile::create(&self.folder)?),
         };
         file.write_all(&self.buffer)?;
         file.write_all(bytes)?;
@@ -52,20 +46,16 @@ impl BodyBuilder {
         Ok(())
     }
 
+    /// The file that it goes to, once it is longer than memory may hold.
+    pub fn file(&self) -> Option<&Path> {
+        self.spilled.as_ref().map(|(kept, _)| &*kept.path)
+    }
+
     /// The whole body.
     pub fn finish(self) -> Body {
         match self.spilled {
-            Some((_, kept)) => Body::File(kept),
+            Some((kept, _)) => Body::File(kept),
             None => Body::Memory(Bytes::from(self.buffer)),
         }
     }
-}
-
-/// A new file in `folder`, removed with the body.
-fn create(folder: &Path) -> io::Result<(File, BodyFile)> {
-    std::fs::create_dir_all(folder)?;
-    let number = FILES.fetch_add(1, Ordering::Relaxed);
-    let path = folder.join(format!("lua-{}-{number:010}", std::process::id()));
-    let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-    Ok((file, BodyFile { path, length: 0, temporary: true }))
 }

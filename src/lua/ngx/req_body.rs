@@ -1,5 +1,6 @@
 //! `ngx.req`: the request's body.
 
+use crate::log::Level;
 use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
@@ -16,11 +17,13 @@ use crate::lua::outcome::Downstream;
 use crate::lua::outcome::DownstreamResult;
 use crate::request::Body;
 use crate::request::Request;
+use crate::request::body::BUFFERED;
 use crate::request::body::BodyFile;
 use bytes::Bytes;
 use smallvec::smallvec;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::path::PathBuf;
 
 functions! {
@@ -146,13 +149,21 @@ fn append_body(call: &Call<'_>) -> ApiResult {
     arguments(call, &[1], "expecting 1 arguments but seen {}")?;
     let bytes = call.bytes(1)?;
     let request = client(call)?;
-    let appended =
-        of_request(call.vm(), &request, |state| state.body.as_mut().map(|body| body.append(bytes)));
+    let appended = of_request(call.vm(), &request, |state| {
+        let body = state.body.as_mut()?;
+        let had_file = body.file().is_some();
+        let appended = body.append(bytes);
+        Some(appended.map(|()| body.file().filter(|_| !had_file).map(Path::to_owned)))
+    });
     match appended {
-        None => Err("request_body not initialized".into()),
-        Some(Err(_)) => Err("fail to write file".into()),
-        Some(Ok(())) => call.reply(()),
+        None => return Err("request_body not initialized".into()),
+        Some(Err(_)) => return Err("fail to write file".into()),
+        Some(Ok(None)) => {}
+        Some(Ok(Some(path))) => {
+            request.log(Level::Warn, format_args!("{BUFFERED} {}", path.display()));
+        }
     }
+    call.reply(())
 }
 
 fn finish_body(call: &Call<'_>) -> ApiResult {

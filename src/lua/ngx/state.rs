@@ -44,6 +44,8 @@ pub struct PerVm {
     pub turn: RefCell<Turn>,
     /// A buffer for values of variables.
     pub scratch: Cell<Vec<u8>>,
+    /// How many requests it has kept something for.
+    pub requests: Cell<u64>,
     /// `ngx.ctx` of code that runs for no request.
     pub orphan: RefCell<Option<Anchor>>,
     /// Its sockets' pools and TLS sessions.
@@ -89,6 +91,8 @@ impl PerVm {
 /// What the API keeps for a request; dropped with it, whenever that is.
 #[derive(Default)]
 pub struct PerRequest {
+    /// Its number within the VM, from 1 on.
+    pub serial: u64,
     /// Its `ngx.ctx`.
     pub ctx: Option<Anchor>,
     /// Something was said.
@@ -152,6 +156,8 @@ pub fn of_request<T>(vm: &Vm, request: &Request, body: impl FnOnce(&mut PerReque
     }
     let mut state = PerRequest::default();
     state.dropped = Rc::clone(dropped);
+    state.serial = vm.api().requests.get() + 1;
+    vm.api().requests.set(state.serial);
     let result = body(&mut state);
     *kept = Some(Box::new(state));
     result

@@ -89,6 +89,7 @@ impl Build<'_> {
                 settings.client_body_buffer_size.unwrap_or(16 << 10),
             )
             .unwrap_or(usize::MAX),
+            client_body_in_file_only: settings.client_body_in_file_only.unwrap_or_default(),
             client_body_temp_path: self
                 .inputs
                 .prefix

@@ -101,7 +101,6 @@ pub(super) const TABLE: &[Directive] = &[
     off_only("proxy_socket_keepalive", ""),
     off_only("grpc_bind", ""),
     off_only("grpc_socket_keepalive", ""),
-    off_only("client_body_in_file_only", ""),
     off_only("mirror", ""),
     off_only("slice", ""),
     off_only("ssi", ""),

@@ -1,6 +1,6 @@
 //! The client's side of HTTP/1: the heads that are taken, and how connections close.
 
-use crate::config::model::{LargeBuffers, LingeringClose};
+use crate::config::model::{BodyInFile, LargeBuffers, LingeringClose};
 use crate::config::nginx::directive::{
     Apply, Arity, Directive, HSL, HTTP, ONE, SERVER, Scope, custom, flag, millis, setting,
 };
@@ -30,6 +30,14 @@ pub(super) const TABLE: &[Directive] = &[
         "Takes heads whose lines end with LF alone, as nginx does; default off.",
     )
     .ours(),
+    custom(
+        "client_body_in_file_only",
+        HSL,
+        ONE,
+        in_file_only,
+        "Writes every body that is read to a file: `on`, `clean` (the file goes with its request) \
+         or `off` (default).",
+    ),
     custom(
         "lingering_close",
         HSL,
@@ -63,6 +71,19 @@ fn large_buffers(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
     };
     let slot = scope.settings().map(|it| &mut it.large_client_header_buffers);
     lower.once(node, slot, Some(LargeBuffers { number, size_bytes }));
+}
+
+fn in_file_only(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let value = match node.arg(0) {
+        "on" => BodyInFile::On,
+        "clean" => BodyInFile::Clean,
+        "off" => BodyInFile::Off,
+        text => {
+            let help = "it must be \"on\", \"clean\" or \"off\"";
+            return lower.fault(node, format!("invalid value \"{text}\"; {help}"));
+        }
+    };
+    lower.once(node, scope.settings().map(|it| &mut it.client_body_in_file_only), Some(value));
 }
 
 fn lingering_close(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {

@@ -126,15 +126,20 @@ impl Drop for OfRequest {
     }
 }
 
-/// Who may use a socket: the address of its request.
-fn owner_of(call: &Call<'_>) -> usize {
-    call.vm().request().map_or(1, |it| Rc::as_ptr(&it) as usize)
+/// What stands for code without a request among [`owner_of`]'s numbers.
+const NOBODY: u64 = u64::MAX;
+
+/// Who may use a socket: the number of its request.
+fn owner_of(call: &Call<'_>) -> u64 {
+    let request = call.vm().request();
+    request.map_or(NOBODY, |it| of_request(call.vm(), &it, |kept| kept.serial))
 }
 
-/// Sees that `socket` is closed with the request that runs.
+/// Sees that `socket` is closed with the request that runs; one of a subrequest lives as long as
+/// the client's request, as nginx's do, which keep all memory until then.
 pub(in crate::lua::ngx) fn close_with_request(call: &Call<'_>, socket: Weak<dyn Closes>) {
     if let Some(request) = call.vm().request() {
-        of_request(call.vm(), &request, |kept| kept.sockets.add(socket));
+        of_request(call.vm(), request.main(), |kept| kept.sockets.add(socket));
     }
 }
 
@@ -183,7 +188,8 @@ struct Link {
 /// A TCP cosocket.
 #[derive(Debug, Default)]
 pub struct Tcp {
-    owner: Cell<usize>,
+    /// By [`owner_of`]; 0 for none yet.
+    owner: Cell<u64>,
     timeouts: Cell<Timeouts>,
     settings: RefCell<Arc<Settings>>,
     /// The name of its pool.
@@ -328,7 +334,7 @@ fn binding<T: 'static>(call: &Call<'_>) -> Result<(Rc<T>, Option<IpAddr>), ApiEr
 ///
 /// # Errors
 /// It belongs to another request.
-fn claimed(call: &Call<'_>, owner: &Cell<usize>) -> Result<usize, ApiError> {
+fn claimed(call: &Call<'_>, owner: &Cell<u64>) -> Result<u64, ApiError> {
     let caller = owner_of(call);
     if [0, caller].contains(&owner.get()) { Ok(caller) } else { Err("bad request".into()) }
 }
@@ -337,7 +343,7 @@ fn claimed(call: &Call<'_>, owner: &Cell<usize>) -> Result<usize, ApiError> {
 ///
 /// # Errors
 /// Another request has.
-fn check_owner(call: &Call<'_>, owner: &Cell<usize>) -> Result<(), ApiError> {
+fn check_owner(call: &Call<'_>, owner: &Cell<u64>) -> Result<(), ApiError> {
     if owner.get() == owner_of(call) { Ok(()) } else { Err("bad request".into()) }
 }
 

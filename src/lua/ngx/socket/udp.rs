@@ -39,7 +39,7 @@ const MAX_DATAGRAM: usize = 65_536;
 /// A UDP cosocket.
 #[derive(Debug, Default)]
 pub struct Udp {
-    owner: Cell<usize>,
+    owner: Cell<u64>,
     timeout_ms: Cell<Option<u64>>,
     settings: RefCell<Arc<Settings>>,
     local: Cell<Option<IpAddr>>,
