@@ -2,6 +2,8 @@
 //! pool and a queue of those who wait for one.
 
 use crate::cosocket::stream::Stream;
+use crate::log::Level;
+use crate::log::main_log;
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -165,6 +167,7 @@ impl Pools {
             while let Some(entry) = idle.get_mut(index) {
                 let is_late = entry.until.is_some_and(|it| it <= now);
                 if is_late || entry.stream.poll_idle(cx).is_ready() {
+                    trace(if is_late { TOO_LATE } else { CLOSED }, &pool.key);
                     over.extend(idle.remove(index));
                     continue;
                 }
@@ -257,6 +260,19 @@ impl Pool {
     }
 }
 
+/// Why an idle connection is closed, in lua-nginx-module's words.
+const TOO_LATE: &str = "lua tcp socket keepalive max idle timeout";
+const CLOSED: &str = "lua tcp socket keepalive close handler: stale connection of pool";
+
+/// A line of the debug level about the pool `key`.
+fn trace(what: &str, key: &[u8]) {
+    let log = main_log();
+    if log.enabled(Level::Debug) {
+        let shown = String::from_utf8_lossy(key);
+        log.say(Level::Debug, format_args!("{what} \"{shown}\""));
+    }
+}
+
 impl Lease {
     /// It is counted on: an idle one needs no lease.
     fn stay(mut self) {
@@ -275,6 +291,7 @@ impl Drop for Lease {
         if let Some(pools) = pool.pools.upgrade() {
             let mut by_key = pools.by_key.borrow_mut();
             if by_key.get(&pool.key).is_some_and(|it| Rc::ptr_eq(it, pool)) {
+                trace("lua tcp socket keepalive: free connection pool for", &pool.key);
                 let gone = by_key.remove(&pool.key);
                 drop(by_key);
                 drop(gone);

@@ -98,24 +98,24 @@ pub fn inline_name(directive: &str, file: &Path, line: u32) -> String {
 
 impl Vm {
     /// The compiled script of `chunk`, the snapshot's chunk `id`: a VM serves one snapshot, so that
-    /// the number tells which script it is.
+    /// the number tells which script it is. A file is read anew where it is not to be cached.
     ///
     /// # Errors
     /// A syntax error, or a file that cannot be read.
-    pub fn numbered(&self, id: u32, chunk: &Chunk) -> Result<Handler, LoadError> {
-        let is_kept = self.options().code_cache || matches!(chunk.source, ChunkSource::Inline(_));
+    pub fn numbered(&self, id: u32, chunk: &Chunk, is_cached: bool) -> Result<Handler, LoadError> {
+        if !is_cached && let ChunkSource::File(path) = &chunk.source {
+            return self.file(Path::new(path), false);
+        }
         let index = id as usize;
-        if is_kept && let Some(Some(handler)) = self.chunks().numbered.borrow().get(index) {
+        if let Some(Some(handler)) = self.chunks().numbered.borrow().get(index) {
             return Ok(handler.clone());
         }
         let handler = self.handler(chunk)?;
-        if is_kept {
-            let mut numbered = self.chunks().numbered.borrow_mut();
-            if numbered.len() <= index {
-                numbered.resize(index + 1, None);
-            }
-            numbered[index] = Some(handler.clone());
+        let mut numbered = self.chunks().numbered.borrow_mut();
+        if numbered.len() <= index {
+            numbered.resize(index + 1, None);
         }
+        numbered[index] = Some(handler.clone());
         Ok(handler)
     }
 
@@ -126,7 +126,7 @@ impl Vm {
     pub fn handler(&self, chunk: &Chunk) -> Result<Handler, LoadError> {
         match &chunk.source {
             ChunkSource::Inline(code) => self.inline(chunk, code),
-            ChunkSource::File(path) => self.file(Path::new(path)),
+            ChunkSource::File(path) => self.file(Path::new(path), self.options().code_cache),
         }
     }
 
@@ -148,15 +148,13 @@ impl Vm {
     }
 
     /// The compiled script of a file, text or LuaJIT's bytecode; a relative path starts from the
-    /// prefix. With the code cache off it is read anew.
+    /// prefix. It is read anew where it is not to be cached.
     ///
     /// # Errors
     /// A syntax error, or a file that cannot be read.
-    pub fn file(&self, path: &Path) -> Result<Handler, LoadError> {
+    pub fn file(&self, path: &Path, is_cached: bool) -> Result<Handler, LoadError> {
         let path = self.options().prefix.join(path);
-        if self.options().code_cache
-            && let Some(handler) = self.chunks().files.borrow().get(&path)
-        {
+        if is_cached && let Some(handler) = self.chunks().files.borrow().get(&path) {
             return Ok(handler.clone());
         }
         let shown = path.display().to_string();
@@ -168,7 +166,7 @@ impl Vm {
         let anchor = load(self.state(), skip_shebang(&code), format!("@{shown}").as_bytes())
             .map_err(|text| LoadError::File { path: shown, text })?;
         let handler = Handler { anchor: Rc::new(anchor) };
-        if self.options().code_cache {
+        if is_cached {
             self.chunks().files.borrow_mut().insert(path, handler.clone());
         }
         Ok(handler)
@@ -223,9 +221,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.lua");
         let run = |code_cache| {
-            let vm = vm_with(|options| options.code_cache = code_cache);
+            let vm = vm_with(|_| {});
             let once = || {
-                let handler = vm.file(&path).unwrap();
+                let handler = vm.file(&path, code_cache).unwrap();
                 let mut run = vm.run(&handler, None, Phase::Content);
                 assert!(matches!(block_on(run.next()), Step::Done(Ok(_))));
                 global(&vm, "rawget(_G, 'OUT')")
@@ -241,7 +239,7 @@ mod tests {
         let vm = vm_with(|_| {});
         let shown = path.display();
         std::fs::write(&path, "local x = 1\nfoo(\n").unwrap();
-        let text = vm.file(&path).unwrap_err().to_string();
+        let text = vm.file(&path, true).unwrap_err().to_string();
         assert_eq!(
             text,
             format!(
@@ -249,7 +247,7 @@ mod tests {
                  near '<eof>'"
             )
         );
-        let error = vm.file(Path::new("/nosuch.lua")).unwrap_err();
+        let error = vm.file(Path::new("/nosuch.lua"), true).unwrap_err();
         assert_eq!(
             error.to_string(),
             "failed to load external Lua file \"/nosuch.lua\": cannot open /nosuch.lua: \

@@ -70,6 +70,7 @@ async fn weigh(serving: &mut Serving<'_>, access: &Access, lua: Option<ChunkId>)
             Check::Lua => match lua {
                 Some(chunk) => match serving.lua_with_body(chunk, Phase::Access).await? {
                     Flow::Continue => Verdict::Pass,
+                    Flow::Declined => Verdict::None,
                     flow => Verdict::Other(flow),
                 },
                 None => Verdict::None,

@@ -52,11 +52,13 @@ pub(super) fn answer(serving: &mut Serving<'_>, code: u16) -> Result<Flow> {
     Ok(Flow::Redirect(redirect, uri))
 }
 
-/// Makes room for the error page: fields that a handler set stay, what described its body goes.
+/// Makes room for the error page: status and fields that a handler set stay, what described its
+/// body goes.
 fn clear(request: &Request) {
     let mut response = request.response.borrow_mut();
     let headers = std::mem::take(&mut response.headers);
-    *response = ResponseHead { headers, closes: response.closes, ..ResponseHead::default() };
+    let (status, closes) = (response.status, response.closes);
+    *response = ResponseHead { headers, status, closes, ..ResponseHead::default() };
 }
 
 /// nginx's own page for a status, through the filters.

@@ -158,6 +158,7 @@ fn body_by_lua(
         request.filter_status.set(500);
         error.to_string()
     })?;
+    lua_phase::trace(request, Phase::BodyFilter);
     vm.filter_body(&handler, request, chunk, last).map_err(|failure| {
         lua_phase::count(Phase::BodyFilter, &failure);
         request.log_bytes(Level::Error, &failure.sync_text(Phase::BodyFilter.context()));
@@ -184,6 +185,7 @@ pub(super) fn run_sync(
             return Err(error.to_string());
         }
     };
+    lua_phase::trace(request, phase);
     vm.call_sync(&handler, Some(request.clone()), phase).map(|it| it.outcome).map_err(|failure| {
         lua_phase::count(phase, &failure);
         request.log_bytes(Level::Error, &failure.sync_text(phase.context()));

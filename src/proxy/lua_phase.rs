@@ -34,9 +34,12 @@ pub(super) enum Ended {
 
 /// The compiled script of `chunk`; a path with variables is this request's.
 pub(super) fn load(vm: &Vm, chunk: &Chunk, request: &Request) -> Result<Handler, LoadError> {
+    let is_cached = request.conf().lua.code_cache;
     match &chunk.path {
-        None => vm.numbered(chunk.id, &chunk.source),
-        Some(path) => vm.file(Path::new(&*String::from_utf8_lossy(&path.value(request)))),
+        None => vm.numbered(chunk.id, &chunk.source, is_cached),
+        Some(path) => {
+            vm.file(Path::new(&*String::from_utf8_lossy(&path.value(request))), is_cached)
+        }
     }
 }
 
@@ -59,6 +62,7 @@ pub(super) async fn run(
             return Ok(Ended::Failed(if missing { 404 } else { 500 }));
         }
     };
+    trace(request, phase);
     let run = vm.run(&handler, Some(request.clone()), phase);
     let watches = request.conf().lua.check_client_abort;
     let asked = VecDeque::new();
@@ -249,6 +253,22 @@ async fn perform(client: &mut Client<'_>, request: &Rc<Request>, work: Work) -> 
             Ok(Ok(Ok(())))
         }
     }
+}
+
+/// Says in a debug log which handler runs, in lua-nginx-module's words.
+pub(super) fn trace(request: &Request, phase: Phase) {
+    if !request.logs(Level::Debug) {
+        return;
+    }
+    let uri = request.uri.borrow().clone();
+    let uri = uri.escape_ascii();
+    let text = match phase {
+        Phase::HeaderFilter => format!("lua header filter for user lua code, uri \"{uri}\""),
+        Phase::BodyFilter => format!("lua body filter for user lua code, uri \"{uri}\""),
+        Phase::ServerRewrite => format!("lua server rewrite handler, uri:\"{uri}\""),
+        phase => format!("lua {} handler, uri:\"{uri}\"", phase.name()),
+    };
+    request.log(Level::Debug, format_args!("{text}"));
 }
 
 fn report(request: &Request, phase: Phase, failure: &Failure) {

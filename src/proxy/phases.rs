@@ -31,6 +31,8 @@ use std::rc::Rc;
 pub(super) enum Flow {
     /// The next phase.
     Continue,
+    /// The same, from an access phase that has said neither yes nor no.
+    Declined,
     /// The response is complete (or needs nothing but its end).
     Done,
     /// Answer with this status: an error page, or nginx's own page.
@@ -99,7 +101,7 @@ impl Serving<'_> {
         };
         loop {
             flow = match flow {
-                Flow::Continue | Flow::Done => break,
+                Flow::Continue | Flow::Declined | Flow::Done => break,
                 Flow::Close => {
                     log_as(&self.request, 444);
                     return cut("closed without an answer");
@@ -301,7 +303,7 @@ impl Serving<'_> {
         Ok(match outcome {
             Outcome::Completed => self.handed_on(phase),
             Outcome::Exit(code) => self.exit(code, phase),
-            Outcome::Exec { uri, args } => exec(uri, args),
+            Outcome::Exec { uri, args } => redirect::exec(uri, args),
             Outcome::Redirect { status, location } => {
                 // A script's redirect stays as the script wrote it.
                 self.request.response.borrow_mut().headers.set("Location", location);
@@ -335,6 +337,9 @@ impl Serving<'_> {
     fn exit(&self, code: i32, phase: Phase) -> Flow {
         let sent = self.request.headers_sent.get() || self.request.output.borrow().is_pending();
         match code {
+            -5 if phase == Phase::Access => Flow::Declined,
+            // Nobody else has content to give.
+            -5 if phase == Phase::Content && !sent => Flow::Close,
             0 | -5 => self.handed_on(phase),
             -1 if self.request.is_subrequest() => Flow::Status(500),
             -1 if !sent => Flow::Close,
@@ -345,7 +350,11 @@ impl Serving<'_> {
                 response.status = u16::try_from(code).unwrap_or(200);
                 Flow::Done
             }
-            _ => u16::try_from(code).map_or(Flow::Close, Flow::Status),
+            _ => u16::try_from(code).map_or(Flow::Close, |status| {
+                // An error page that decides nothing else answers with it.
+                self.request.response.borrow_mut().status = status;
+                Flow::Status(status)
+            }),
         }
     }
 
@@ -385,13 +394,5 @@ impl Serving<'_> {
     /// Runs the header filters on a response of the proxy's own.
     pub fn send_head(&self) -> std::result::Result<(), String> {
         filters::head(&self.generation.vm, &self.request)
-    }
-}
-
-/// `ngx.exec`: a named location or a URI.
-fn exec(uri: Vec<u8>, args: Option<Vec<u8>>) -> Flow {
-    match uri.strip_prefix(b"@") {
-        Some(name) => Flow::Named(Bytes::copy_from_slice(name)),
-        None => Flow::Internal(uri.into(), args.map(Bytes::from)),
     }
 }

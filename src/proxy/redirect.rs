@@ -63,3 +63,11 @@ pub(super) fn add_slash(request: &Request) -> Flow {
     }
     Flow::Redirect(301, location.into())
 }
+
+/// `ngx.exec`: a named location or a URI.
+pub(super) fn exec(uri: Vec<u8>, args: Option<Vec<u8>>) -> Flow {
+    match uri.strip_prefix(b"@") {
+        Some(name) => Flow::Named(Bytes::copy_from_slice(name)),
+        None => Flow::Internal(uri.into(), args.map(Bytes::from)),
+    }
+}

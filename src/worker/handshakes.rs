@@ -73,7 +73,7 @@ async fn run(
         return None;
     };
     let source = &snapshot.chunks[chunk as usize].source;
-    let handler = match vm.numbered(chunk, source) {
+    let handler = match vm.numbered(chunk, source, true) {
         Ok(handler) => handler,
         Err(error) => {
             request.log(Level::Error, format_args!("{error}"));

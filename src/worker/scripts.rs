@@ -80,7 +80,7 @@ pub(super) fn generation(plan: &Plan, worker: usize) -> Result<Generation, Strin
     let host = Rc::new(ProxyHost::new(Arc::clone(snapshot)));
     vm.set_host(Rc::<ProxyHost>::clone(&host));
     for chunk in snapshot.chunks.iter().filter(|it| it.path.is_none()) {
-        vm.numbered(chunk.id, &chunk.source)
+        vm.numbered(chunk.id, &chunk.source, true)
             .map_err(|error| format!("{}: {error}", chunk.source.at))?;
     }
     if let Some(init) = snapshot.lua.init {

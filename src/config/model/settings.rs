@@ -1,10 +1,10 @@
 //! The settings that http, server, location and `if` share, each inherited as a whole.
 
 use super::{
-    AccessLog, AccessRule, AddHeader, Alias, BodyInFile, Chunk, EchoLine, ErrorLog, ErrorPage, Expires,
-    IfModifiedSince, LargeBuffers, LimitConn, LimitReq, LingeringClose, MoreHeaders, NextUpstream,
-    PlacedText, Resolver, ServerTokens, SessionCache, SizeUnlimited, Text, TlsVersion,
-    VerifyClient,
+    AccessLog, AccessRule, AddHeader, Alias, BodyInFile, Chunk, EchoLine, ErrorLog, ErrorPage,
+    Expires, IfModifiedSince, LargeBuffers, LimitConn, LimitReq, LingeringClose, MoreHeaders,
+    NextUpstream, PlacedText, Resolver, ServerTokens, SessionCache, SizeUnlimited, Text,
+    TlsVersion, VerifyClient,
 };
 use serde::{Deserialize, Serialize};
 

@@ -78,7 +78,10 @@ fn encode_base64(call: &Call<'_>) -> ApiResult {
     let no_padding = match call.value(2) {
         Value::Nil => false,
         Value::Boolean(given) => given,
-        _ => return Err("boolean argument only".into()),
+        other => {
+            let kind = other.kind().name();
+            return Err(format!("bad no_padding: boolean expected, got {kind}").into());
+        }
     };
     if no_padding {
         call.reply(base64::STANDARD.encode(text))
@@ -165,7 +168,10 @@ mod tests {
             ("return ngx.crc32_short('hello'), ngx.crc32_long('hello')", "907060870 | 907060870"),
             ("return ngx.crc32_short()", "0"),
             ("return ngx.encode_base64('a'), ngx.encode_base64('a', true)", "YQ== | YQ"),
-            ("return pcall(ngx.encode_base64, 'a', 1)", "false | boolean argument only"),
+            (
+                "return pcall(ngx.encode_base64, 'a', 1)",
+                "false | bad no_padding: boolean expected, got number",
+            ),
             (
                 "return ngx.decode_base64('YQ=='), ngx.decode_base64('YQ'), \
                  ngx.decode_base64('YR')",

@@ -3,6 +3,7 @@
 use crate::http::args;
 use crate::http::escape;
 use crate::http::method::Method;
+use crate::log::Level;
 use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
@@ -89,6 +90,10 @@ fn set_uri(call: &Call<'_>) -> ApiResult {
     if jump {
         only_in(call, JUMPING)?;
         call.check_yieldable()?;
+        if call.vm().logs(Level::Debug) {
+            let shown = uri.escape_ascii();
+            call.vm().trace(format_args!("lua set uri jump to \"{shown}\""));
+        }
     }
     request.rewrite_uri(Bytes::copy_from_slice(uri), None);
     request.internal.set(true);

@@ -1,5 +1,7 @@
 //! What the API keeps beyond a call: of a VM, and of a request.
 
+use crate::log::Level;
+use crate::log::main_log;
 use crate::lua::crew;
 use crate::lua::crew::Address;
 use crate::lua::ffi::heap::State;
@@ -123,7 +125,13 @@ impl fmt::Debug for PerRequest {
 impl PerRequest {
     /// Takes its `ngx.ctx` away, as an internal redirect does.
     pub fn forget_ctx(&mut self) {
-        self.dropped.borrow_mut().extend(self.ctx.take());
+        let Some(ctx) = self.ctx.take() else { return };
+        let log = main_log();
+        if log.enabled(Level::Debug) {
+            let place = ctx.place();
+            log.say(Level::Debug, format_args!("lua release ngx.ctx at ref {place}"));
+        }
+        self.dropped.borrow_mut().push(ctx);
     }
 
     /// What `ngx.on_abort` was given, the first time that it is asked for.

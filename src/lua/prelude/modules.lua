@@ -7,6 +7,7 @@ local function provide(name, make)
 end
 
 loaded.ngx = ngx
+loaded.ndk = ndk
 
 local cjson
 provide("cjson", function()

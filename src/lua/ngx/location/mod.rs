@@ -174,6 +174,10 @@ fn asked(
     for (name, value) in &options.headers {
         headers.set(name.clone(), value.clone());
     }
+    if parent.logs(Level::Debug) {
+        let (uri, args) = (path.escape_ascii(), args.as_deref().unwrap_or_default().escape_ascii());
+        parent.log(Level::Debug, format_args!("lua http subrequest \"{uri}?{args}\""));
+    }
     Ok(Asked {
         method: Bytes::from_static(method.name().as_bytes()),
         uri: path,

@@ -83,6 +83,12 @@ pub(super) fn connect(call: &Call<'_>) -> ApiResult {
     if let Some(text) = socket.busy(&[Side::Connect, Side::Read, Side::Write]) {
         return refuse(call, text);
     }
+    if socket.is_open() {
+        call.vm().trace(format_args!("lua tcp socket reconnect without shutting down"));
+    }
+    if socket.was_connected.get() {
+        call.vm().trace(format_args!("lua reuse socket upstream ctx"));
+    }
     socket.close();
     let key = options.pool.take().unwrap_or(key);
     let attempt = Attempt::new(call, &socket, host, port);

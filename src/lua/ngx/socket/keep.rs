@@ -137,7 +137,10 @@ pub(super) fn setkeepalive(call: &Call<'_>) -> ApiResult {
     let Some(link) = socket.link.take() else { return refuse(call, "closed") };
     socket.close();
     let keep_ms = keep.unwrap_or(settings.keepalive_timeout_ms);
-    call.vm().trace(format_args!("lua tcp socket keepalive timeout: {keep_ms} ms"));
+    match keep_ms {
+        0 => call.vm().trace(format_args!("lua tcp socket keepalive timeout: unlimited")),
+        _ => call.vm().trace(format_args!("lua tcp socket keepalive timeout: {keep_ms} ms")),
+    }
     match pools.put(&pool, link.stream, link.reused, link.lease, keep_ms) {
         Ok(()) => call.reply(1),
         Err(true) => refuse(call, "connection in dubious state"),
