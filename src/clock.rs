@@ -19,6 +19,7 @@ pub struct Tick(u64);
 
 impl Tick {
     /// The moment `us` microseconds after the process started.
+    #[cfg(test)]
     pub const fn from_us(us: u64) -> Self {
         Self(us)
     }

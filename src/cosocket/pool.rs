@@ -185,6 +185,7 @@ impl Pools {
     }
 
     /// Idle connections of all pools.
+    #[cfg(test)]
     pub fn idle_count(&self) -> usize {
         self.by_key.borrow().values().map(|it| it.idle.borrow().len()).sum()
     }

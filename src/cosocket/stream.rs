@@ -150,13 +150,14 @@ impl Stream {
                     ready!(Pin::new(raw).poll_read(cx, &mut room))?;
                     return Poll::Ready(Ok(room.filled().len()));
                 }
-                Self::Tls(stream) => match stream.0.ssl_read(room) {
-                    Ok(count) => return Poll::Ready(Ok(count)),
-                    Err(error) => match tls::need(error) {
-                        tls::Need::Nothing(end) => return Poll::Ready(end.map(|()| 0)),
-                        need => ready!(poll_need(stream.0.get_ref(), need, cx))?,
-                    },
-                },
+                Self::Tls(stream) => {
+                    let need = match stream.0.ssl_read(room).map_err(tls::need) {
+                        Ok(count) => return Poll::Ready(Ok(count)),
+                        Err(tls::Need::Nothing(end)) => return Poll::Ready(end.map(|()| 0)),
+                        Err(need) => need,
+                    };
+                    ready!(poll_need(stream.0.get_ref(), need, cx))?;
+                }
                 Self::Client(pipe) => return pipe.poll_read(cx, room),
             }
         }
@@ -175,16 +176,17 @@ impl Stream {
                     }
                     result => return Poll::Ready(result),
                 },
-                Self::Tls(stream) => match stream.0.ssl_write(bytes) {
-                    Ok(count) => return Poll::Ready(Ok(count)),
-                    Err(error) => match tls::need(error) {
-                        tls::Need::Nothing(end) => {
-                            let end = end.and(Err(io::ErrorKind::BrokenPipe.into()));
-                            return Poll::Ready(end);
+                Self::Tls(stream) => {
+                    let need = match stream.0.ssl_write(bytes).map_err(tls::need) {
+                        Ok(count) => return Poll::Ready(Ok(count)),
+                        Err(tls::Need::Nothing(end)) => {
+                            let gone = io::ErrorKind::BrokenPipe.into();
+                            return Poll::Ready(end.and(Err(gone)));
                         }
-                        need => ready!(poll_need(stream.0.get_ref(), need, cx))?,
-                    },
-                },
+                        Err(need) => need,
+                    };
+                    ready!(poll_need(stream.0.get_ref(), need, cx))?;
+                }
                 Self::Client(pipe) => return pipe.poll_write(cx, bytes),
             }
         }

@@ -103,13 +103,6 @@ pub fn local(unix: i64, offset_s: i32) -> String {
     format!("{:02}/{month}/{}:{clock} {sign}{hours:02}{minutes:02}", at.day, at.year)
 }
 
-/// `$time_iso8601`, `1994-11-06T08:49:37+01:00`; `offset_s` is seconds east of UTC.
-pub fn iso8601(unix: i64, offset_s: i32) -> String {
-    let at = Civil::new(shifted(unix, offset_s));
-    let (sign, hours, minutes) = offset(offset_s);
-    format!("{}T{}{sign}{hours:02}:{minutes:02}", at.date('-'), at.clock())
-}
-
 /// What a line of the error log begins with, `1994/11/06 08:49:37` in local time.
 pub fn error_log(unix: i64, offset_s: i32) -> String {
     let at = Civil::new(shifted(unix, offset_s));

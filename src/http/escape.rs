@@ -1,5 +1,5 @@
 //! Escapes: `%XX` with nginx's and with lua-nginx-module's sets, back again, and the escapes of
-//! logs (`\xXX`, JSON) and of HTML.
+//! logs (`\xXX`, JSON).
 
 use super::h1::octets;
 use std::borrow::Cow;
@@ -41,12 +41,6 @@ impl Set {
 pub static URI: Set = Set::new(b" \"#%<>?\\^`{|}", true);
 /// nginx's set for one argument's text (captures in the arguments of `rewrite`).
 pub static ARGS: Set = Set::new(b" \"#%&+;<>?\\^`{|}", true);
-/// nginx's set that leaves only RFC 3986's unreserved characters.
-pub static URI_COMPONENT: Set = Set::new(b" !\"#$%&'()*+,/:;<=>?@[\\]^`{|}", true);
-/// nginx's set for the links of `autoindex`.
-pub static HTML: Set = Set::new(b" \"#%'<>\\^`{|}", true);
-/// nginx's set for the page of `msie_refresh` (`}` is left alone and `~` is not, as there).
-pub static REFRESH: Set = Set::new(b" \"'<>\\^`{|~", true);
 /// nginx's and `ngx.escape_uri`'s set for memcached keys (types 5 and 6).
 pub static MEMCACHED: Set = Set::new(b" %", false);
 /// `ngx.escape_uri(s, 0)`.
@@ -133,19 +127,6 @@ pub fn json_into(out: &mut Vec<u8>, text: &[u8]) {
                 out.extend(b"\\u00");
                 out.extend([HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
             }
-            _ => out.push(byte),
-        }
-    }
-}
-
-/// Appends `text` with `<`, `>`, `&` and `"` as entities.
-pub fn html_into(out: &mut Vec<u8>, text: &[u8]) {
-    for &byte in text {
-        match byte {
-            b'<' => out.extend(b"&lt;"),
-            b'>' => out.extend(b"&gt;"),
-            b'&' => out.extend(b"&amp;"),
-            b'"' => out.extend(b"&quot;"),
             _ => out.push(byte),
         }
     }

@@ -6,9 +6,6 @@ use std::collections::HashMap;
 pub const BUILT_IN: [(&str, &str); 3] =
     [("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
 
-/// nginx's `default_type` when none is configured.
-pub const DEFAULT_TYPE: &str = "text/plain";
-
 /// A compiled `types` block: lower-case extension to type.
 #[derive(Clone, Debug)]
 pub struct Types(HashMap<Box<[u8]>, Box<str>>);

@@ -326,6 +326,7 @@ impl Vm {
     }
 
     /// Coroutines waiting for reuse.
+    #[cfg(test)]
     pub fn pooled_threads(&self) -> usize {
         self.pool.borrow().len()
     }

@@ -4,11 +4,6 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-/// CPU time that the calling thread has used.
-pub fn thread_time() -> Duration {
-    read(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or_default()
-}
-
 /// CPU time that all threads of the process have used, ended ones included.
 pub fn time_of_all_threads() -> Duration {
     read(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default()
@@ -81,10 +76,15 @@ pub fn open_fds() -> u64 {
 mod tests {
     use super::*;
 
-    fn spin_ms(ms: u64) {
-        let until = thread_time() + Duration::from_millis(ms);
-        while thread_time() < until {
-            std::hint::spin_loop();
+    /// Uses `ms` of CPU time on the calling thread; gives its clock and what that shows then.
+    fn spin_ms(ms: u64) -> (ThreadClock, Duration) {
+        let clock = ThreadClock::of_this_thread().unwrap();
+        let until = clock.time().unwrap() + Duration::from_millis(ms);
+        loop {
+            match clock.time().unwrap() {
+                now if now >= until => return (clock, now),
+                _ => std::hint::spin_loop(),
+            }
         }
     }
 
@@ -93,8 +93,7 @@ mod tests {
         let (send, receive) = std::sync::mpsc::channel();
         let (finish, finished) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
-            spin_ms(3);
-            send.send((ThreadClock::of_this_thread().unwrap(), thread_time())).unwrap();
+            send.send(spin_ms(3)).unwrap();
             finished.recv().unwrap_err();
         });
         let (clock, then) = receive.recv().unwrap();

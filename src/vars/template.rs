@@ -86,14 +86,6 @@ impl Template {
         }
     }
 
-    /// The variable, when the text is nothing but one.
-    pub fn single_variable(&self) -> Option<&Var> {
-        match &*self.parts {
-            [Part::Var(var, _)] => Some(var),
-            _ => None,
-        }
-    }
-
     /// The variables in it.
     pub fn variables(&self) -> impl Iterator<Item = &Var> {
         self.parts.iter().filter_map(|it| match it {

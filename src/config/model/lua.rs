@@ -2,7 +2,6 @@
 
 use crate::config::diagnostic::At;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 
 /// One `*_by_lua*` directive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,15 +91,4 @@ pub struct SharedDict {
     pub name: String,
     /// Its size in bytes; at least 8 KiB as in OpenResty.
     pub size_bytes: usize,
-}
-
-/// Where a chunk of a `_by_lua_file` directive stands when its path has no variable.
-impl ChunkSource {
-    /// The fixed path, if there is one.
-    pub fn fixed_path(&self) -> Option<PathBuf> {
-        match self {
-            Self::File(path) if !path.contains('$') => Some(PathBuf::from(path)),
-            _ => None,
-        }
-    }
 }

@@ -36,8 +36,6 @@ fn lua_sets_leave_what_openresty_leaves() {
 fn nginx_sets() {
     assert!(URI.has(b'?') && !URI.has(b'+') && !URI.has(b'&') && URI.has(0xe4));
     assert!(ARGS.has(b'&') && ARGS.has(b'+') && ARGS.has(b';') && !ARGS.has(b'='));
-    assert!(URI_COMPONENT.has(b'!') && !URI_COMPONENT.has(b'~'));
-    assert!(REFRESH.has(b'~') && !REFRESH.has(b'}') && !REFRESH.has(b'%'));
     assert!(!HEADER_VALUE.has(b'\t') && HEADER_VALUE.has(b'\n') && !HEADER_VALUE.has(0x80));
     assert!(HEADER_NAME.has(b':') && !HEADER_NAME.has(b'-') && !HEADER_NAME.has(b'|'));
     assert_eq!(&*escape(b"a b\r\n", &RAW_ARGS), b"a%20b%0D%0A");
@@ -55,9 +53,6 @@ fn log_and_json_escapes() {
     out.clear();
     json_into(&mut out, b"\"\\/\n\r\t\x08\x0c\x1f\x7f\xe4");
     assert_eq!(out, b"\\\"\\\\/\\n\\r\\t\\b\\f\\u001F\x7f\xe4");
-    out.clear();
-    html_into(&mut out, b"<a href=\"x\">&'");
-    assert_eq!(out, b"&lt;a href=&quot;x&quot;&gt;&amp;'");
 }
 
 #[test]

@@ -167,11 +167,6 @@ impl Parser {
         self.head
     }
 
-    /// Whether the request line was read.
-    pub fn has_line(&self) -> bool {
-        self.stage != Stage::Line
-    }
-
     /// Reads on: `input` is all that has come of the head, what was shown before included. True
     /// once the head is complete; more bytes may follow it.
     ///
