@@ -58,7 +58,9 @@ impl File {
             let at = from + at;
             let mut rest = self.text[at..].lines().skip_while(|it| it.starts_with("#["));
             let begins_line = at == 0 || self.text[..at].ends_with('\n');
-            if begins_line && rest.next().is_some_and(begins_a_block) {
+            if begins_line
+                && rest.next().is_some_and(|it| begins_a_block(it) || ends_with_tests(it, rest))
+            {
                 return &self.text[..at];
             }
             from = at + 1;
@@ -81,6 +83,11 @@ impl File {
 /// `mod tests {`, and not `mod tests;`, behind which the code may go on.
 fn begins_a_block(line: &str) -> bool {
     line.trim_start_matches("pub ").starts_with("mod ") && line.ends_with('{')
+}
+
+/// `mod tests;` as the last line of all.
+fn ends_with_tests<'a>(line: &str, mut rest: impl Iterator<Item = &'a str>) -> bool {
+    line.starts_with("mod ") && rest.next().is_none()
 }
 
 /// The files that `file`'s `mod x;` lines may mean, and whether they are tests.

@@ -2,12 +2,14 @@
 //! started it, and is killed with it.
 
 mod child;
+mod read;
 mod spawn;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod timeouts;
+mod write;
 
-use crate::cosocket::Reader;
 use crate::log::Level;
 use crate::log::main_log;
 use crate::lua::ffi::call::ApiError;
@@ -31,6 +33,9 @@ use stream::Fault;
 use stream::Inlet;
 use stream::Patience;
 use stream::Side;
+use timeouts::TIMEOUTS;
+use timeouts::Timeouts;
+use timeouts::Wait;
 use tokio::net::unix::pipe::Sender;
 
 functions! {
@@ -47,63 +52,16 @@ functions! {
         pid: ANY => pid,
         set_timeouts: ANY => set_timeouts,
         shutdown: ANY => shutdown,
-        stderr_read_all: YIELDING => stderr_read_all,
-        stderr_read_any: YIELDING => stderr_read_any,
-        stderr_read_bytes: YIELDING => stderr_read_bytes,
-        stderr_read_line: YIELDING => stderr_read_line,
-        stdout_read_all: YIELDING => stdout_read_all,
-        stdout_read_any: YIELDING => stdout_read_any,
-        stdout_read_bytes: YIELDING => stdout_read_bytes,
-        stdout_read_line: YIELDING => stdout_read_line,
+        stderr_read_all: YIELDING => read::stderr_read_all,
+        stderr_read_any: YIELDING => read::stderr_read_any,
+        stderr_read_bytes: YIELDING => read::stderr_read_bytes,
+        stderr_read_line: YIELDING => read::stderr_read_line,
+        stdout_read_all: YIELDING => read::stdout_read_all,
+        stdout_read_any: YIELDING => read::stdout_read_any,
+        stdout_read_bytes: YIELDING => read::stdout_read_bytes,
+        stdout_read_line: YIELDING => read::stdout_read_line,
         wait: YIELDING => wait,
-        write: YIELDING => write,
-    }
-}
-
-/// What a timeout is of.
-#[derive(Clone, Copy, Debug)]
-enum Wait {
-    Write,
-    ReadStdout,
-    ReadStderr,
-    End,
-}
-
-/// The timeouts, as options name them and in the order of `set_timeouts`.
-const TIMEOUTS: [(Wait, &str); 4] = [
-    (Wait::Write, "write_timeout"),
-    (Wait::ReadStdout, "stdout_read_timeout"),
-    (Wait::ReadStderr, "stderr_read_timeout"),
-    (Wait::End, "wait_timeout"),
-];
-
-/// Times a child is waited for, milliseconds; 0 is for ever.
-#[derive(Clone, Debug)]
-struct Timeouts([Cell<u64>; 4]);
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self([const { Cell::new(10_000) }; 4])
-    }
-}
-
-impl Timeouts {
-    fn of(&self, wait: Wait) -> u64 {
-        self.0[wait as usize].get()
-    }
-
-    /// Takes `value` over, which nil and false leave as it was.
-    fn set(&self, wait: Wait, name: &str, value: &Value<'_>) -> Result<(), ApiError> {
-        let given = match value {
-            Value::Nil | Value::Boolean(false) => return Ok(()),
-            Value::Number(given) => *given,
-            _ => -1.0,
-        };
-        if !(0.0..=f64::from(u32::MAX)).contains(&given) {
-            return Err(format!("bad {name} option").into());
-        }
-        self.0[wait as usize].set(given as u64);
-        Ok(())
+        write: YIELDING => write::write,
     }
 }
 
@@ -320,182 +278,4 @@ impl Drop for Trace {
             request.log(Level::Debug, format_args!("lua pipe proc {doing} cleanup"));
         }
     }
-}
-
-/// `write(text)`: how many bytes it took, or nil and why not all.
-fn write(call: &Call<'_>) -> ApiResult {
-    let child = traced(call, "write")?;
-    let bytes = payload(call)?;
-    if child.is_closed.get() || child.stdin.is_closed() {
-        return refuse(call, "closed");
-    }
-    if child.stdin.is_busy() {
-        return refuse(call, "pipe busy writing");
-    }
-    let mut patience = Patience::new(child.timeouts.of(Wait::Write));
-    let trace = Trace::new(call, "write");
-    call.suspend(async move {
-        let _busy = child.stdin.begin();
-        let mut sent = 0;
-        let result = poll_fn(|cx| {
-            if let Poll::Ready(result) = stream::poll_write(&child.stdin, cx, &bytes, &mut sent) {
-                return Poll::Ready(result);
-            }
-            patience.poll_over(cx, sent).map(|()| Err(Fault::Timeout))
-        })
-        .await;
-        trace.over();
-        match result {
-            Ok(()) => smallvec![Owned::Number(bytes.len() as f64)],
-            Err(fault) => failed(&fault),
-        }
-    })
-}
-
-/// The bytes that argument 2 stands for: a string, a number, or a list of these.
-fn payload(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-    let mut out = Vec::new();
-    let stack = call.stack();
-    let mut append = |value: Value<'_>, index: usize| match value {
-        Value::Bytes(bytes) => {
-            out.extend_from_slice(bytes);
-            Ok(())
-        }
-        Value::Number(number) => {
-            stack.append_number(number, &mut out);
-            Ok(())
-        }
-        other => Err((other.kind().name(), index)),
-    };
-    match call.value(2) {
-        Value::Table(list) => {
-            for index in 1..=list.len() {
-                let base = stack.top();
-                append(list.get(index as f64), index).map_err(|(kind, index)| {
-                    format!("invalid value ({kind}) at index {index} in table for 'concat'")
-                })?;
-                stack.trim(base);
-            }
-        }
-        other => append(other, 0).map_err(|(kind, _)| {
-            format!("bad data arg: string, number, or table expected, got {kind}")
-        })?,
-    }
-    Ok(out)
-}
-
-/// Which stream is read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Stdout,
-    Stderr,
-}
-
-impl Spawned {
-    fn inlet(&self, from: Source) -> &Inlet {
-        match from {
-            Source::Stdout => &self.stdout,
-            Source::Stderr => &self.stderr,
-        }
-    }
-}
-
-/// Reads what `reader` wants; else nil, why not, and what was read.
-fn read(call: &Call<'_>, from: Source, mut reader: Reader) -> ApiResult {
-    let child = traced(call, "read")?;
-    if child.is_closed.get() {
-        return refuse(call, "closed");
-    }
-    if child.merges && from == Source::Stderr {
-        return refuse(call, "merged to stdout");
-    }
-    let (wait, doing) = match from {
-        Source::Stdout => (Wait::ReadStdout, "read stdout"),
-        Source::Stderr => (Wait::ReadStderr, "read stderr"),
-    };
-    let side = &child.inlet(from).side;
-    if side.is_closed() {
-        return refuse(call, "closed");
-    }
-    if side.is_busy() {
-        return refuse(call, "pipe busy reading");
-    }
-    let limit = call.vm().options().memory_limit_bytes;
-    let sizes = (child.buffer_size, if limit == 0 { usize::MAX } else { limit });
-    let mut patience = Patience::new(child.timeouts.of(wait));
-    let trace = Trace::new(call, doing);
-    call.suspend(async move {
-        let inlet = child.inlet(from);
-        let _busy = inlet.side.begin();
-        let result = poll_fn(|cx| {
-            if let Poll::Ready(result) = inlet.poll_read(cx, &mut reader, sizes) {
-                return Poll::Ready(result);
-            }
-            patience.poll_over(cx, reader.got().len()).map(|()| Err(Fault::Timeout))
-        })
-        .await;
-        trace.over();
-        match result {
-            Ok(()) => smallvec![Owned::Bytes(reader.into_got())],
-            // What does not fit cannot be given in part either.
-            Err(Fault::NoMemory) => failed(&Fault::NoMemory),
-            Err(fault) => {
-                let mut values = failed(&fault);
-                values.push(Owned::Bytes(reader.into_got()));
-                values
-            }
-        }
-    })
-}
-
-/// All until the child closes its end.
-fn read_all(call: &Call<'_>, from: Source) -> ApiResult {
-    read(call, from, Reader::all())
-}
-
-/// A line, without its end.
-fn read_line(call: &Call<'_>, from: Source) -> ApiResult {
-    read(call, from, Reader::line())
-}
-
-/// So many bytes.
-fn read_bytes(call: &Call<'_>, from: Source) -> ApiResult {
-    this(call)?;
-    let count = call.number(2)?;
-    if count < 0.0 {
-        return Err("bad len argument".into());
-    }
-    match count as usize {
-        0 => call.reply(""),
-        count => read(call, from, Reader::exactly(count)),
-    }
-}
-
-/// What has come, at most so many bytes.
-fn read_any(call: &Call<'_>, from: Source) -> ApiResult {
-    this(call)?;
-    let most = call.stack().number(2).filter(|_| call.count() > 1);
-    match most.map(|it| it as usize) {
-        Some(most) if most > 0 => read(call, from, Reader::any(most)),
-        _ => Err("bad max argument".into()),
-    }
-}
-
-macro_rules! readers {
-    ($($name:ident: $body:ident $from:ident;)*) => {
-        $(fn $name(call: &Call<'_>) -> ApiResult {
-            $body(call, Source::$from)
-        })*
-    };
-}
-
-readers! {
-    stdout_read_all: read_all Stdout;
-    stdout_read_any: read_any Stdout;
-    stdout_read_bytes: read_bytes Stdout;
-    stdout_read_line: read_line Stdout;
-    stderr_read_all: read_all Stderr;
-    stderr_read_any: read_any Stderr;
-    stderr_read_bytes: read_bytes Stderr;
-    stderr_read_line: read_line Stderr;
 }
