@@ -50,7 +50,10 @@ pub(super) async fn run(serving: &mut Serving<'_>) -> Result<Flow> {
     };
     match (access, lua) {
         (None, None) => Ok(Flow::Continue),
-        (None, Some(chunk)) => serving.lua_with_body(chunk, Phase::Access).await,
+        (None, Some(chunk)) => match serving.lua_with_body(chunk, Phase::Access).await? {
+            Flow::Declined => Ok(Flow::Continue),
+            flow => Ok(flow),
+        },
         (Some(access), lua) => Box::pin(weigh(serving, &access, lua)).await,
     }
 }
