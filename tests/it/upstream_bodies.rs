@@ -188,23 +188,29 @@ fn a_client_that_leaves_is_missed_though_nobody_reads_its_body() {
         let _ = told.lock().expect("nobody panics").recv();
     });
     let server = proxied(origin.port, "proxy_request_buffering off; proxy_send_timeout 60s;", "");
-    // What the kernel holds on the way, and how much less lets the end through behind it.
-    let (mut held, spare) = (usize::MAX, 300 << 10);
-    for _ in 0..2 {
+    let fill = |most: usize| {
         let mut client = Client::connect(server.port()).expect("it listens");
         let socket = socket2::SockRef::from(&*client.stream());
         socket.set_send_buffer_size(64 << 10).expect("a socket");
         socket.set_write_timeout(Some(Duration::from_millis(500))).expect("a socket");
         let head = "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 52000000\r\n\r\n";
         client.send(head).expect("it reads");
-        let most = held.saturating_sub(spare);
-        held = 0;
+        let mut held = 0;
         while held < most && client.send(vec![b'a'; 16 << 10]).is_ok() {
             held += 16 << 10;
         }
+        held
+    };
+    // What the kernel holds on the way is not the same each time. Behind a little less than that
+    // the end of a client gets through; behind much less its body is read, and that is a 400.
+    let held = fill(usize::MAX);
+    for spare in [300 << 10, 450 << 10, 600 << 10, 900 << 10] {
+        fill(held.saturating_sub(spare));
     }
     let began = Instant::now();
-    settles("it is logged", true, || server.read("logs/access.log").starts_with("499 "));
+    settles("it is logged", true, || {
+        server.read("logs/access.log").lines().any(|it| it.starts_with("499 "))
+    });
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     drop(go);
 }
