@@ -66,9 +66,11 @@ build() {
         exit 1
     }
     mkdir -p "$work"
-    xz --decompress --stdout "$kept" >"$work/moongate.profdata"
+    # Named by what is in it: cargo builds anew what another profile has guided.
+    profile=$work/$(sha256sum "$kept" | cut -c 1-16).profdata
+    xz --decompress --stdout "$kept" >"$profile"
     step build
-    RUSTFLAGS="-Cprofile-use=$work/moongate.profdata" CARGO_TARGET_DIR=$work/optimized \
+    RUSTFLAGS="-Cprofile-use=$profile" CARGO_TARGET_DIR=$work/optimized \
         cargo build --locked --profile dist --bin moongate
     cp "$work/optimized/dist/moongate" "$work/moongate"
     ls -l "$work/moongate" >&2
