@@ -209,7 +209,7 @@ fn logs(case: &Case, server: &Server) -> String {
 }
 
 fn wait_for(mut done: impl FnMut() -> bool) -> bool {
-    let deadline = std::time::Instant::now() + Duration::from_secs(2);
+    let deadline = std::time::Instant::now() + Duration::from_secs(5);
     while !done() {
         if std::time::Instant::now() > deadline {
             return false;
