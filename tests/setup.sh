@@ -26,7 +26,7 @@ libraries='lua-nginx-cookie lua-nginx-dns lua-nginx-memcached lua-nginx-redis lu
 case ${1-} in
     build) ;;
     tests) packages="$packages $tests" ;;
-    bench) packages="$packages $tests haproxy nghttp2-client openssl valgrind" ;;
+    bench) packages="$packages $tests bolt-19 haproxy nghttp2-client openssl valgrind" ;;
     conformance) packages="$packages $tests $conformance" ;;
     packages) packages=$2 ;; # by itself, as root
     *)

@@ -95,14 +95,14 @@ impl AsFd for Listener {
 }
 
 /// Checks that nobody listens on `address`, by binding it alone for a moment. Sockets with
-/// `SO_REUSEPORT` alone would share it silently with another Moongate of the same user.
+/// `SO_REUSEPORT` alone would share it silently with another Moongate of the same user. It is not
+/// listened on: who connected in that moment would be reset.
 ///
 /// # Errors
 /// `bind() to 0.0.0.0:8080 failed (98: Address already in use)` and the like.
 pub fn claim(address: &Address, options: &Options) -> Result<(), Failure> {
     match address {
-        // It is listened on, too: of two sockets that are only bound both would be allowed.
-        Address::Tcp(tcp) => listening(address, &SockAddr::from(*tcp), options, false).map(drop),
+        Address::Tcp(tcp) => bound(address, &SockAddr::from(*tcp), options, false).map(drop),
         Address::Unix(path) => remove_stale(path, address),
     }
 }
@@ -131,12 +131,23 @@ pub fn listen(address: &Address, options: &Options) -> Result<Listener, Failure>
 
 fn listening(
     address: &Address,
-    bound: &SockAddr,
+    place: &SockAddr,
+    options: &Options,
+    reuse_port: bool,
+) -> Result<Socket, Failure> {
+    let socket = bound(address, place, options, reuse_port)?;
+    socket.listen(options.backlog).map_err(|error| failed("listen() to", address, error))?;
+    Ok(socket)
+}
+
+fn bound(
+    address: &Address,
+    place: &SockAddr,
     options: &Options,
     reuse_port: bool,
 ) -> Result<Socket, Failure> {
     let call = |name: &'static str| move |error| failed(name, address, error);
-    let domain = bound.domain();
+    let domain = place.domain();
     let socket = Socket::new(domain, Type::STREAM, None).map_err(call("socket()"))?;
     if domain != Domain::UNIX {
         socket.set_reuse_address(true).map_err(call("setsockopt(SO_REUSEADDR)"))?;
@@ -148,8 +159,7 @@ fn listening(
         socket.set_only_v6(options.ipv6_only).map_err(call("setsockopt(IPV6_V6ONLY)"))?;
     }
     socket.set_nonblocking(true).map_err(call("ioctl(FIONBIO)"))?;
-    socket.bind(bound).map_err(call("bind() to"))?;
-    socket.listen(options.backlog).map_err(call("listen() to"))?;
+    socket.bind(place).map_err(call("bind() to"))?;
     Ok(socket)
 }
 
@@ -199,6 +209,30 @@ mod tests {
         let Address::Tcp(tcp) = address else { panic!("TCP") };
         let _client = TcpStream::connect(tcp).unwrap();
         while listener.accept().is_err_and(|it| it.kind() == io::ErrorKind::WouldBlock) {}
+    }
+
+    #[test]
+    fn who_connects_while_an_address_is_claimed_is_never_reset() {
+        let options = Options::default();
+        let address = listen(&anywhere(), &options).unwrap().address().unwrap();
+        let Address::Tcp(tcp) = address else { panic!("TCP") };
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let clients = scope.spawn(|| {
+                let mut refused = 0;
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let fault = TcpStream::connect(tcp).expect_err("nobody listens");
+                    assert_eq!(fault.kind(), io::ErrorKind::ConnectionRefused);
+                    refused += 1;
+                }
+                refused
+            });
+            for _ in 0..2000 {
+                claim(&address, &options).unwrap();
+            }
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(clients.join().expect("all were refused") > 0);
+        });
     }
 
     #[test]
