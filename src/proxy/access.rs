@@ -1,6 +1,7 @@
-//! The access phase: `allow` and `deny`, `auth_basic`, `access_by_lua*`, and how `satisfy` weighs
-//! them (`ngx_http_core_access_phase`).
+//! The access phase: `allow` and `deny`, `auth_basic`, `auth_request`, `access_by_lua*`, and how
+//! `satisfy` weighs them (`ngx_http_core_access_phase`).
 
+use super::auth_request;
 use super::error::Result;
 use super::password::{self, Found};
 use super::phases::{Flow, Serving};
@@ -19,15 +20,16 @@ use std::path::PathBuf;
 enum Check {
     Rules,
     Basic,
+    Asked,
     Lua,
 }
 
-const ORDER: [Check; 3] = [Check::Rules, Check::Basic, Check::Lua];
+const ORDER: [Check; 4] = [Check::Rules, Check::Basic, Check::Asked, Check::Lua];
 /// `access_by_lua_no_postpone on`
-const LUA_FIRST: [Check; 3] = [Check::Lua, Check::Rules, Check::Basic];
+const LUA_FIRST: [Check; 4] = [Check::Lua, Check::Rules, Check::Basic, Check::Asked];
 
 /// What one of them said.
-enum Verdict {
+pub(super) enum Verdict {
     /// It has nothing to say.
     None,
     /// The client may come in.
@@ -68,6 +70,10 @@ async fn weigh(serving: &mut Serving<'_>, access: &Access, lua: Option<ChunkId>)
             Check::Rules => rules(&request, access),
             Check::Basic => match &access.basic {
                 Some(it) => basic(&request, it).await,
+                None => Verdict::None,
+            },
+            Check::Asked => match &access.asked {
+                Some(it) => auth_request::ask(serving, it).await,
                 None => Verdict::None,
             },
             Check::Lua => match lua {

@@ -8,6 +8,7 @@ mod access;
 mod access_log;
 mod admission;
 mod ahead;
+mod auth_request;
 mod balancer;
 mod beside;
 mod body;

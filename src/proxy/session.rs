@@ -54,11 +54,16 @@ pub(super) struct Kept {
     bytes: Vec<u8>,
     /// There was more than may be kept.
     is_cut: bool,
+    /// Nothing is kept, and so much may be thrown away before it is cut.
+    left: Option<usize>,
 }
 
 /// Bytes of a subrequest's body that are kept. nginx has no limit; ours leaves room for the string
 /// that Lua makes of it within the memory of a VM.
 const MOST_KEPT_BYTES: usize = 64 << 20;
+/// Bytes of a body that nobody wants which are read for the sake of the upstream's connection;
+/// nginx reads none.
+const MOST_DROPPED_BYTES: usize = 64 << 10;
 
 impl<'a> Client<'a> {
     /// The client that sent `request` on `wire`; it would use the connection again if `keeps`.
@@ -74,6 +79,14 @@ impl<'a> Client<'a> {
     /// Nobody: what answers `request` is kept.
     pub fn capturing(request: &Rc<Request>) -> Self {
         Self::new(Side::Captured(Kept::default()), request)
+    }
+
+    /// Nobody: what answers `request` is thrown away, but for its head.
+    pub fn of_head(request: &Rc<Request>) -> Self {
+        Self::new(
+            Side::Captured(Kept { left: Some(MOST_DROPPED_BYTES), ..Kept::default() }),
+            request,
+        )
     }
 
     /// What was kept, and whether that is all.
@@ -325,6 +338,13 @@ async fn write_paced(
 
 impl Kept {
     fn push(&mut self, chunk: &[u8], request: &Request) -> Result<()> {
+        if let Some(left) = self.left {
+            self.left = left.checked_sub(chunk.len());
+            return match self.left {
+                Some(_) => Ok(()),
+                None => Err(Error::Cut("only the head of a subrequest's response is wanted")),
+            };
+        }
         if self.bytes.len() + chunk.len() > MOST_KEPT_BYTES {
             self.is_cut = true;
             request.log(

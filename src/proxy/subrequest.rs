@@ -19,6 +19,25 @@ pub(super) async fn serve(
     request: Rc<Request>,
 ) -> Captured {
     let client = Client::capturing(&request);
+    serve_for(client, worker, generation, request).await
+}
+
+/// Serves `request`, whose head alone is wanted, to the end of its response.
+pub(super) async fn serve_head(
+    worker: Rc<WorkerState>,
+    generation: Rc<Generation>,
+    request: Rc<Request>,
+) -> Captured {
+    let client = Client::of_head(&request);
+    serve_for(client, worker, generation, request).await
+}
+
+async fn serve_for(
+    client: Client<'_>,
+    worker: Rc<WorkerState>,
+    generation: Rc<Generation>,
+    request: Rc<Request>,
+) -> Captured {
     let mut serving =
         Serving { client, worker, generation: generation.clone(), request: request.clone() };
     let ended = serving.run(Flow::Continue).await;

@@ -1,7 +1,8 @@
 //! Who may come in, compiled.
 
 use crate::config::model::AccessRule;
-use crate::vars::Template;
+use crate::vars::{Template, Var};
+use bytes::Bytes;
 
 /// The checks of a location.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +13,17 @@ pub struct Access {
     pub any: bool,
     /// `auth_basic` with its user file.
     pub basic: Option<Basic>,
+    /// `auth_request`
+    pub asked: Option<Asked>,
+}
+
+/// `auth_request`
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The path of the location that is asked.
+    pub uri: Bytes,
+    /// `auth_request_set` lines: variables of the request, from those of the subrequest.
+    pub set: Box<[(Var, Template)]>,
 }
 
 /// `auth_basic`

@@ -1,5 +1,6 @@
-//! Who may come in: `allow`, `deny`, `auth_basic`.
+//! Who may come in: `allow`, `deny`, `auth_request`.
 
+use super::Text;
 use crate::config::diagnostic::At;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -46,6 +47,19 @@ impl Whom {
             }
         }
     }
+}
+
+/// `auth_request_set $variable VALUE`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthRequestSet {
+    /// Where it is written.
+    #[serde(default)]
+    pub at: At,
+    /// Without `$`.
+    pub variable: String,
+    /// Of the subrequest's variables.
+    pub value: Text,
 }
 
 /// The first `bits` of `address`.

@@ -1,4 +1,4 @@
-//! What is added to answers on their way out: `expires`, `charset`; `auth_request` beside them.
+//! What is added to answers on their way out: `expires`, `charset`.
 
 use super::Text;
 use crate::config::diagnostic::At;
@@ -67,19 +67,6 @@ impl Lifetime {
         };
         Ok(if modified { Self::FromModified(seconds) } else { Self::FromNow(seconds) })
     }
-}
-
-/// `auth_request_set $variable VALUE`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AuthRequestSet {
-    /// Where it is written.
-    #[serde(default)]
-    pub at: At,
-    /// Without `$`.
-    pub variable: String,
-    /// Of the subrequest's variables.
-    pub value: Text,
 }
 
 #[cfg(test)]

@@ -21,9 +21,9 @@ mod settings;
 mod tls;
 mod upstream;
 
-pub use access::{AccessRule, Whom};
+pub use access::{AccessRule, AuthRequestSet, Whom};
 pub use files::{Alias, IfModifiedSince, TriedFile, TryFiles, TryLast};
-pub use finishing::{AuthRequestSet, Expires, Lifetime};
+pub use finishing::{Expires, Lifetime};
 pub use handler::{EchoCommand, EchoLine, EchoVerb, Handler};
 pub use http::{
     Http, Listen, Map, MapEntry, Resolver, Server, ServerName, SplitClients, SplitPart,

@@ -110,3 +110,11 @@ pub struct NextUpstream {
     /// `off`: never, whatever else is named.
     pub off: bool,
 }
+
+/// The lines of both blocks, the outer one's first.
+pub(super) fn joined<T: Clone>(outer: &Option<Vec<T>>, inner: &Option<Vec<T>>) -> Option<Vec<T>> {
+    match (outer, inner) {
+        (Some(outer), Some(inner)) => Some([outer.as_slice(), inner].concat()),
+        (outer, inner) => inner.clone().or_else(|| outer.clone()),
+    }
+}

@@ -1,10 +1,11 @@
 //! The settings that http, server, location and `if` share, each inherited as a whole.
 
+use super::setting::joined;
 use super::{
-    AccessLog, AccessRule, AddHeader, Alias, BodyInFile, Chunk, EchoLine, ErrorLog, ErrorPage,
-    Expires, IfModifiedSince, LargeBuffers, LimitConn, LimitReq, LingeringClose, MoreHeaders,
-    NextUpstream, PlacedText, Resolver, ServerTokens, SessionCache, SizeUnlimited, Text,
-    TlsVersion, VerifyClient,
+    AccessLog, AccessRule, AddHeader, Alias, AuthRequestSet, BodyInFile, Chunk, EchoLine, ErrorLog,
+    ErrorPage, Expires, IfModifiedSince, LargeBuffers, LimitConn, LimitReq, LingeringClose,
+    MoreHeaders, NextUpstream, PlacedText, Resolver, ServerTokens, SessionCache, SizeUnlimited,
+    Text, TlsVersion, VerifyClient,
 };
 use serde::{Deserialize, Serialize};
 
@@ -46,13 +47,6 @@ impl Settings {
     }
 }
 
-fn joined<T: Clone>(outer: &Option<Vec<T>>, inner: &Option<Vec<T>>) -> Option<Vec<T>> {
-    match (outer, inner) {
-        (Some(outer), Some(inner)) => Some([outer.as_slice(), inner].concat()),
-        (outer, inner) => inner.clone().or_else(|| outer.clone()),
-    }
-}
-
 settings! {
     /// `error_log` lines.
     error_log: Vec<ErrorLog>,
@@ -88,6 +82,10 @@ settings! {
     auth_basic: Text,
     /// `auth_basic_user_file`
     auth_basic_user_file: Text,
+    /// `auth_request`, a URI; `off` is off.
+    auth_request: String,
+    /// `auth_request_set` lines.
+    auth_request_set: Vec<AuthRequestSet>,
     /// `limit_req` lines.
     limit_req: Vec<LimitReq>,
     /// `limit_req_status`; default 503.

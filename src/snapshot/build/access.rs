@@ -3,7 +3,8 @@
 use super::Build;
 use crate::config::diagnostic::At;
 use crate::config::model::Settings;
-use crate::snapshot::access::{Access, Basic};
+use crate::snapshot::access::{Access, Asked, Basic};
+use bytes::Bytes;
 use std::sync::Arc;
 
 impl Build<'_> {
@@ -18,9 +19,21 @@ impl Build<'_> {
                 realm: self.template(realm, at),
                 file: self.template(&self.conf_path(file), at),
             }),
+            asked: self.asked(settings),
         };
-        let is_some = access.any || !access.rules.is_empty() || access.basic.is_some();
+        let is_some = access.any
+            || !access.rules.is_empty()
+            || access.basic.is_some()
+            || access.asked.is_some();
         is_some.then(|| Arc::new(access))
+    }
+
+    fn asked(&mut self, settings: &Settings) -> Option<Asked> {
+        let uri = settings.auth_request.as_ref().filter(|it| *it != "off")?;
+        let lines = settings.auth_request_set.iter().flatten();
+        let set =
+            lines.map(|it| (self.variable(&it.variable, &it.at), self.template(&it.value, &it.at)));
+        Some(Asked { uri: Bytes::copy_from_slice(uri.as_bytes()), set: set.collect() })
     }
 
     /// A path below the folder of the configuration, as nginx has those of certificates.

@@ -32,7 +32,9 @@ impl Build<'_> {
                 self.diagnostics.fault(&rollout.at, message);
             }
         }
+        self.declare_settings(&http.settings);
         for server in &http.servers {
+            self.declare_settings(&server.settings);
             self.declare_program(&server.rewrite);
             server.names.iter().for_each(|name| {
                 if let model::ServerName::Regex(text) = name {
@@ -59,8 +61,15 @@ impl Build<'_> {
                 }
                 _ => {}
             }
+            self.declare_settings(&location.settings);
             self.declare_program(&location.rewrite);
             self.declare_locations(&location.locations);
+        }
+    }
+
+    fn declare_settings(&mut self, settings: &model::Settings) {
+        for line in settings.auth_request_set.iter().flatten() {
+            self.declare_variable(&line.variable, &line.at);
         }
     }
 

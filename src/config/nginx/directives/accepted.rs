@@ -95,7 +95,6 @@ pub(super) const TABLE: &[Directive] = &[
     off_only("gunzip", ""),
     off_only("autoindex", ""),
     off_only("override_charset", "bodies are not converted"),
-    off_only("auth_request", "ask in access_by_lua_block"),
     off_only("proxy_cache", ""),
     off_only("proxy_store", ""),
     off_only("proxy_socket_keepalive", ""),

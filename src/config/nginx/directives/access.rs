@@ -1,8 +1,8 @@
-//! Who may come in: `allow`, `deny`, `satisfy`, `auth_basic`.
+//! Who may come in: `allow`, `deny`, `satisfy`, `auth_basic`, `auth_request`.
 
 use crate::config::model::access::network;
-use crate::config::model::{AccessRule, Whom};
-use crate::config::nginx::directive::{Apply, Directive, HSL, ONE, Scope, custom, setting};
+use crate::config::model::{AccessRule, AuthRequestSet, Whom};
+use crate::config::nginx::directive::{Apply, Arity, Directive, HSL, ONE, Scope, custom, setting};
 use crate::config::nginx::lower::Lower;
 use crate::config::nginx::tree::Node;
 use std::net::IpAddr;
@@ -25,6 +25,20 @@ pub(super) const TABLE: &[Directive] = &[
         Apply::Text(setting!(auth_basic_user_file)),
         "Users and passwords: lines `NAME:PASSWORD`, of crypt(3), `$apr1$`, `{PLAIN}`, `{SHA}`, \
          `{SSHA}`.",
+    ),
+    Directive::new(
+        "auth_request",
+        HSL,
+        ONE,
+        Apply::Word(setting!(auth_request)),
+        "Asks a location by a subrequest: 2xx lets in, 401 and 403 do not; its URI, or `off`.",
+    ),
+    custom(
+        "auth_request_set",
+        HSL,
+        Arity::Exactly(2),
+        request_set,
+        "Sets a variable by those of the subrequest of `auth_request`: `$NAME VALUE`.",
     ),
 ];
 
@@ -64,6 +78,15 @@ fn whom(text: &str) -> Option<(Whom, bool)> {
     };
     let net = network(address, bits);
     Some((Whom::Network { address: net, bits }, net == address))
+}
+
+fn request_set(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let variable = lower.variable(node, node.arg(0));
+    let value = lower.text(node, node.arg(1));
+    let line = AuthRequestSet { at: node.at.clone(), variable, value };
+    if let Some(settings) = scope.settings() {
+        settings.auth_request_set.get_or_insert_with(Vec::new).push(line);
+    }
 }
 
 fn satisfy(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {

@@ -117,7 +117,6 @@ pub(super) const TABLE: &[Directive] = &[
     unsupported("xml_external_entities", ""),
     unsupported("auth_delay", ACCESS),
     unsupported("auth_jwt", ACCESS),
-    unsupported("auth_request_set", ACCESS),
     unsupported("proxy_no_cache", CACHE),
     unsupported("proxy_store_access", CACHE),
     unsupported("ancient_browser", MAPPED),
