@@ -129,11 +129,7 @@ impl Sockets {
     pub fn remove_unwanted(&mut self, snapshot: &Snapshot) -> Vec<Arc<str>> {
         let unwanted: Vec<_> =
             self.0.keys().filter(|it| snapshot.listener(it).is_none()).cloned().collect();
-        for text in &unwanted {
-            if let Some(open) = self.0.remove(text) {
-                open.forget();
-            }
-        }
+        self.0.retain(|text, _| !unwanted.contains(text));
         unwanted
     }
 
@@ -178,9 +174,7 @@ impl Sockets {
 
     /// Lets go of all sockets: a queue ends with the worker that accepts from it.
     pub fn clear(&mut self) {
-        for open in std::mem::take(&mut self.0).into_values() {
-            open.forget();
-        }
+        self.0.clear();
     }
 }
 
@@ -204,9 +198,11 @@ impl Open {
         self.sockets.push(Socket { listener, worker: None });
         Ok(())
     }
+}
 
-    /// A unix socket leaves no file behind.
-    fn forget(self) {
+impl Drop for Open {
+    /// A unix socket leaves no file behind, be it one that a refused configuration opened.
+    fn drop(&mut self) {
         if let Address::Unix(path) = &self.address {
             // Removed by somebody else, it is gone as well.
             let _ = std::fs::remove_file(path);
@@ -220,6 +216,16 @@ mod tests {
 
     fn of(number: usize, from: Option<usize>, to: usize) -> Move {
         Move { number, from, to }
+    }
+
+    #[test]
+    fn a_unix_socket_leaves_no_file_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let open = Open::new(Address::Unix(path.clone()), Options::default(), 2).unwrap();
+        assert!(path.exists());
+        drop(open);
+        assert!(!path.exists());
     }
 
     #[test]

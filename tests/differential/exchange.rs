@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer may take: a busy machine may leave a server alone for seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The origins of a case, the same ones for both sides.
 pub struct Origins {

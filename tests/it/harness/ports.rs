@@ -2,7 +2,7 @@
 
 use socket2::{Domain, Socket, Type};
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -25,12 +25,24 @@ pub fn free() -> u16 {
     for _ in RANGE {
         *next = if *next + 1 < RANGE.end { *next + 1 } else { RANGE.start };
         let Some(claim) = claim(&folder, *next) else { continue };
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, *next)).is_ok() {
+        if is_free(*next) {
             claims.push(claim);
             return *next;
         }
     }
     panic!("no free port in {RANGE:?}");
+}
+
+/// Whether nobody has `port`. It is bound for a moment and does not listen: a child that another
+/// thread is starting may hold that socket until its `exec`, and who connected meanwhile would be
+/// reset then.
+fn is_free(port: u16) -> bool {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).and_then(|socket| {
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())
+    });
+    bound.is_ok()
 }
 
 /// The lock on `port`; `None` where somebody has it, this process included.
