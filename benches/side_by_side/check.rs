@@ -27,18 +27,23 @@ pub fn same_answers(contestants: &[Contestant], stage: Stage, rows: &[&Row]) {
         });
     }
     for row in rows {
-        let (port, scheme) = row.place();
-        let contestants: Vec<&Contestant> =
-            contestants.iter().filter(|it| takes_part(row, it.name)).collect();
-        let answers = same(contestants, |it| {
-            let url = format!("{scheme}://127.0.0.1:{}{}", it.port(port), row.path);
-            curl(&url, row.tool, &["X-Canary-Version: v2"])
-        });
-        let Some(answer) = answers else { continue };
-        assert_eq!(answer.status, "200", "{}", row.name);
-        assert_eq!(answer.backend.as_deref(), Some("canary"), "{}", row.name);
-        assert!(!answer.body.is_empty(), "{}", row.name);
+        same_row(contestants, row, "canary");
     }
+}
+
+/// Panics where those who take part differ on a row, or do not answer by `backend`.
+pub fn same_row(contestants: &[Contestant], row: &Row, backend: &str) {
+    let (port, scheme) = row.place();
+    let contestants: Vec<&Contestant> =
+        contestants.iter().filter(|it| takes_part(row, it.name)).collect();
+    let answers = same(contestants, |it| {
+        let url = format!("{scheme}://127.0.0.1:{}{}", it.port(port), row.path);
+        curl(&url, row.tool, &["X-Canary-Version: v2"])
+    });
+    let Some(answer) = answers else { return };
+    assert_eq!(answer.status, "200", "{}", row.name);
+    assert_eq!(answer.backend.as_deref(), Some(backend), "{}", row.name);
+    assert!(!answer.body.is_empty(), "{}", row.name);
 }
 
 /// Whether the server of this name is measured on this row.

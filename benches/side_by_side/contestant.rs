@@ -51,6 +51,8 @@ impl Surroundings<'_> {
     pub fn setup(&self, kind: Kind) -> Setup {
         let setup = Setup::new(kind).with("STABLE", self.address("PORT"));
         let setup = setup.with("CANARY", self.address("PORT2"));
+        let setup = setup.with("STABLEH2", self.address("PORT3"));
+        let setup = setup.with("CANARYH2", self.address("PORT4"));
         setup.with("CERTIFICATES", self.certificates.display())
     }
 
@@ -65,8 +67,8 @@ impl Surroundings<'_> {
         let text = match (name, stage) {
             (NGINX, Stage::Mix) => return Err("it has no Lua".into()),
             (_, Stage::Mix) => include_str!("mix.conf").to_owned(),
-            (NGINX, _) => listening(include_str!("nginx.conf"), stage),
-            _ => listening(include_str!("canary.conf"), stage),
+            (NGINX, _) => on_stage(include_str!("nginx.conf"), stage),
+            _ => on_stage(include_str!("canary.conf"), stage),
         };
         let kind = if name == MOONGATE { Kind::Moongate } else { Kind::Nginx };
         let started = self.setup(kind).pinned(0).try_start(&text);
@@ -92,11 +94,16 @@ impl Surroundings<'_> {
             ("PORT2", second.to_string()),
             ("STABLE", self.address("PORT")),
             ("CANARY", self.address("PORT2")),
+            ("STABLEH2", self.address("PORT3")),
+            ("CANARYH2", self.address("PORT4")),
             ("CERTIFICATES", self.certificates.display().to_string()),
         ];
         let plain = "    bind 127.0.0.1:$PORT backlog 16384\n";
         let text = match stage {
             Stage::Tls => include_str!("haproxy.cfg").replace(plain, "").replace("# tls: ", ""),
+            Stage::H2c => include_str!("haproxy.cfg")
+                .replace("$STABLE ", "$STABLEH2 proto h2 ")
+                .replace("$CANARY ", "$CANARYH2 proto h2 "),
             _ => include_str!("haproxy.cfg").to_owned(),
         };
         let text = with_names(&text, |name| {
@@ -117,12 +124,20 @@ impl Surroundings<'_> {
     }
 }
 
-/// `text`, whose server listens with TLS when the stage says so.
-pub fn listening(text: &str, stage: Stage) -> String {
+/// `text`, whose server listens with TLS or asks by HTTP/2 when the stage says so.
+fn on_stage(text: &str, stage: Stage) -> String {
     let plain = "        listen 127.0.0.1:$PORT backlog=16384;\n";
     assert!(text.contains(plain), "the line that becomes tls.conf");
     match stage {
         Stage::Tls => text.replace(plain, include_str!("tls.conf")),
+        // nginx has HTTP/2 with upstreams as gRPC alone, which is passed on whatever it says.
+        Stage::H2c => text
+            .replace("proxy_http_version 1.1;", "")
+            .replace("proxy_set_header Connection \"\";", "")
+            .replace("proxy_set_header", "grpc_set_header")
+            .replace("proxy_pass http:", "grpc_pass grpc:")
+            .replace("$STABLE;", "$STABLEH2;")
+            .replace("$CANARY;", "$CANARYH2;"),
         _ => text.to_owned(),
     }
 }

@@ -1,5 +1,6 @@
 //! What grows with what: workers, locations and upstreams, connections; and memory.
 
+use crate::check;
 use crate::contestant::{Contestant, MOONGATE, NGINX, REFERENCE, Surroundings};
 use crate::harness::server::Kind;
 use crate::measure::{Sample, folder};
@@ -18,18 +19,22 @@ pub const NAMES: [&str; 4] = ["workers", "locations", "connections", "memory"];
 /// The report.
 #[derive(Default)]
 pub struct Growth {
-    pub text: String,
-    /// The sentence about memory alone, for README.
+    /// A row for each number of workers, locations or connections.
+    pub measured: Vec<Measured>,
+    /// Lines about memory.
     pub memory: String,
 }
 
 /// These run the same configuration.
 const BOTH: [(&str, Kind); 2] = [(REFERENCE, Kind::Nginx), (MOONGATE, Kind::Moongate)];
 
+/// What a start still does, before memory is looked at.
+const SETTLING: Duration = Duration::from_millis(500);
+
 /// Measures what was asked for; in fewer rounds, for there are many.
 pub fn run(around: &Surroundings<'_>, options: &Options) -> Growth {
     let mut growth = Growth::default();
-    let mut measured = Vec::new();
+    let measured = &mut growth.measured;
     if options.wants(NAMES[0]) {
         measured.extend([1, 2].iter().flat_map(|it| workers(around, options, *it)));
     }
@@ -39,14 +44,18 @@ pub fn run(around: &Surroundings<'_>, options: &Options) -> Growth {
     if options.wants(NAMES[2]) {
         measured.extend(connections(around, options));
     }
-    if !measured.is_empty() {
-        growth.text = table(&measured);
-    }
     if options.wants(NAMES[3]) {
-        growth.memory = memory(around, options);
-        growth.text += &growth.memory;
+        growth.memory = starts(around, options) + &memory(around, options);
     }
     growth
+}
+
+impl Growth {
+    /// All of it, as Markdown.
+    pub fn text(&self) -> String {
+        let table = if self.measured.is_empty() { String::new() } else { table(&self.measured) };
+        table + &self.memory
+    }
 }
 
 fn servers(
@@ -68,8 +77,10 @@ fn measure(
     contestants: &[Contestant],
     options: &Options,
     row: Row,
+    backend: &str,
     title: String,
 ) -> Vec<Measured> {
+    check::same_row(contestants, &row, backend);
     // To open thousands of connections takes wrk a while.
     let seconds = options.seconds + row.connections as u64 / 1000;
     let mut measured = rounds(contestants, &[&row], options.rounds.min(5), seconds);
@@ -79,10 +90,13 @@ fn measure(
 
 /// They may use both cores, which load and origin need as well: all that two cores can show.
 fn workers(around: &Surroundings<'_>, options: &Options, count: usize) -> Vec<Measured> {
+    let contestants = servers(around, options, &with_workers(count), false);
+    measure(&contestants, options, ROWS[0], "canary", format!("workers, not pinned: {count}"))
+}
+
+fn with_workers(count: usize) -> String {
     let one = "worker_processes 1;";
-    let text = include_str!("canary.conf").replace(one, &format!("worker_processes {count};"));
-    let contestants = servers(around, options, &text, false);
-    measure(&contestants, options, ROWS[0], format!("{count} workers, not pinned"))
+    include_str!("canary.conf").replace(one, &format!("worker_processes {count};"))
 }
 
 /// So many upstreams, and as many locations that each decide between two of them.
@@ -103,9 +117,11 @@ fn locations(around: &Surroundings<'_>, options: &Options, count: usize) -> Vec<
         1,
     );
     let contestants = servers(around, options, &text, true);
-    let path: &'static str = Box::leak(format!("/api/{}/users", count / 2).into_boxed_str());
+    let middle = count / 2;
+    let path: &'static str = Box::leak(format!("/api/{middle}/users").into_boxed_str());
     let row = Row { path, ..ROWS[0] };
-    measure(&contestants, options, row, format!("{count} locations and upstreams"))
+    let title = format!("locations and upstreams: {count}");
+    measure(&contestants, options, row, &format!("u{middle}"), title)
 }
 
 /// As far as 20000 descriptors go, for each client's connection may need one to the origin.
@@ -113,8 +129,10 @@ fn connections(around: &Surroundings<'_>, options: &Options) -> Vec<Measured> {
     let contestants = servers(around, options, include_str!("canary.conf"), true);
     let counts = [1, 10, 100, 1000, 9000];
     let rows = counts.map(|connections| Row { connections, ..ROWS[0] });
-    let measure =
-        |row: Row| measure(&contestants, options, row, format!("{} connections", row.connections));
+    let measure = |row: Row| {
+        let title = format!("connections: {}", row.connections);
+        measure(&contestants, options, row, "canary", title)
+    };
     rows.into_iter().flat_map(measure).collect()
 }
 
@@ -138,6 +156,22 @@ fn table(all: &[Measured]) -> String {
     text + "\n"
 }
 
+/// Resident memory at the start, by the number of workers.
+fn starts(around: &Surroundings<'_>, options: &Options) -> String {
+    let mut text = String::new();
+    for (name, kind) in BOTH.into_iter().filter(|(name, _)| options.takes(name)) {
+        let sizes = [1, 2, 4].map(|workers| {
+            let text = with_workers(workers);
+            let server = Contestant::of(name, around.setup(kind).with_master().start(&text));
+            thread::sleep(SETTLING);
+            format!("{:.0} MiB", resident_kib(server.pid()) / MIB)
+        });
+        let sizes = sizes.join(", ");
+        let _ = writeln!(text, "- {name}: {sizes} at the start with 1, 2, 4 workers.");
+    }
+    text
+}
+
 /// Resident memory at the start, and what 1000 connections add that have asked once and are idle.
 fn memory(around: &Surroundings<'_>, options: &Options) -> String {
     const COUNT: usize = 1000;
@@ -149,7 +183,7 @@ fn memory(around: &Surroundings<'_>, options: &Options) -> String {
                 println!("{name} is not there for {stage:?}\n");
                 continue;
             };
-            thread::sleep(Duration::from_millis(500)); // what the start still does
+            thread::sleep(SETTLING);
             let fresh = resident_kib(contestant.pid());
             let url = format!("{scheme}://127.0.0.1:{}/api/users?id=1", contestant.port("PORT"));
             idle(&url, 20, || {}); // what the first requests need once

@@ -5,7 +5,22 @@ dict:set("text", "some value of no great length")
 local md5, match, find, gsub = ngx.md5, ngx.re.match, ngx.re.find, ngx.re.gsub
 local line = "GET /api/users/42/orders?id=17 HTTP/1.1"
 
+local port = tonumber(string.match(ngx.var.origin, ":(%d+)"))
+local question = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+-- A request to the origin over a kept connection.
+local function ask()
+    local socket = ngx.socket.tcp()
+    assert(socket:connect("127.0.0.1", port))
+    assert(socket:send(question))
+    assert(socket:receiveuntil("\r\n\r\n")())
+    local body = assert(socket:receive(17))
+    assert(body == "hello, stable v1\n", body)
+    assert(socket:setkeepalive(10000, 10))
+end
+
 local cases = {
+    ["cosocket"] = ask,
     ["shared.get"] = function() return dict:get("text") end,
     ["shared.set"] = function() return dict:set("other", 17) end,
     ["shared.incr"] = function() return dict:incr("number", 1) end,

@@ -28,6 +28,7 @@ const CASES: &[(&str, u32)] = &[
     ("md5", 20_000),
     ("string.find", 50_000),
     ("string.gsub", 20_000),
+    ("cosocket", 1_000),
 ];
 
 /// Measures them, if asked for.

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut measured = Vec::new();
-    for stage in [Stage::Plain, Stage::Mix, Stage::Tls] {
+    for stage in Stage::ALL {
         let rows: Vec<&Row> =
             ROWS.iter().filter(|it| it.stage == stage && options.wants(it.name)).collect();
         if !rows.is_empty() {
@@ -73,9 +73,7 @@ fn main() -> ExitCode {
     print!("{}", report::whole(&measured));
     let lua = lua_api::run(&around, &options);
     let growth = growth::run(&around, &options);
-    for text in [&lua, &growth.text] {
-        print!("{text}");
-    }
+    print!("{lua}{}", growth.text());
     if options.readme {
         readme::write(&measured, &growth, &options);
     }

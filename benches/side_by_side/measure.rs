@@ -12,6 +12,8 @@ pub enum Tool {
     Wrk(Option<&'static str>),
     /// h2load: HTTP/2, so many streams at once on each connection.
     H2load(usize),
+    /// h2load with HTTP/1: so many requests a second, whoever serves them.
+    Paced(usize),
 }
 
 /// A load.
@@ -67,7 +69,11 @@ impl Load<'_> {
         let before = Usage::of(pid);
         let (requests, seconds, p99_ms) = match self.tool {
             Tool::Wrk(script) => self.wrk(script),
-            Tool::H2load(streams) => self.h2load(streams),
+            Tool::H2load(streams) => self.h2load(&[format!("-m{streams}")]),
+            Tool::Paced(rate) => {
+                let each = rate as f64 / self.connections as f64;
+                self.h2load(&["--h1".into(), format!("--rps={each}")])
+            }
         };
         let spent = Usage::of(pid).since(&before);
         Sample { requests, seconds, p99_ms, spent, peak_kib: peak_kib(pid) }
@@ -92,11 +98,11 @@ impl Load<'_> {
         (requests, seconds, p99.and_then(|it| milliseconds(it.trim())).unwrap_or(f64::NAN))
     }
 
-    fn h2load(&self, streams: usize) -> (f64, f64, f64) {
+    fn h2load(&self, options: &[String]) -> (f64, f64, f64) {
         let log = tempfile::NamedTempFile::new().expect("a temporary file");
         let mut command = Command::new("taskset");
         command.args(["-c", "1", "h2load", "-t1"]).arg(format!("-c{}", self.connections));
-        command.arg(format!("-m{streams}")).arg(format!("-D{}", self.seconds));
+        command.args(options).arg(format!("-D{}", self.seconds));
         command.arg(format!("--log-file={}", log.path().display()));
         for field in self.fields {
             command.args(["-H", field]);

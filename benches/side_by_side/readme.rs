@@ -33,7 +33,7 @@ fn table(all: &[Measured], growth: &Growth, options: &Options) -> String {
         let _ = write!(text, " | {name}");
     }
     text += " | ratio | 95 % | requests/s | p99 ms |\n|---|---|---|---|---|---|---|---|---|\n";
-    for measured in all {
+    for measured in all.iter().chain(&growth.measured) {
         let _ = write!(text, "| {}", measured.title);
         for name in NAMES {
             let _ = write!(text, " | {}", cell(measured.median(name, Sample::cpu_us), 1));

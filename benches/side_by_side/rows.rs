@@ -11,6 +11,8 @@ pub enum Stage {
     Tls,
     /// `mix.conf`, for those who run OpenResty's Lua.
     Mix,
+    /// The first with an origin that speaks HTTP/2, without TLS.
+    H2c,
 }
 
 /// A row.
@@ -28,6 +30,11 @@ pub struct Row {
     pub field: Option<&'static str>,
     /// Only those who run OpenResty's Lua take part.
     pub lua_only: bool,
+}
+
+impl Stage {
+    /// All of them, in the order in which they are measured.
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Mix, Self::H2c, Self::Tls];
 }
 
 const GET: Row = Row {
@@ -48,6 +55,7 @@ const UPLOAD: Tool = Tool::Wrk(Some("upload.lua"));
 pub const ROWS: &[Row] = &[
     GET,
     Row { name: "get-1000", title: "the same, 1000 connections", connections: 1000, ..GET },
+    Row { name: "paced", title: "GET, 17 bytes, 20000 a second", tool: Tool::Paced(20_000), ..GET },
     Row { name: "16k", title: "GET, 16 KiB", path: "/16k", ..GET },
     Row {
         name: "16k-1000",
@@ -91,6 +99,7 @@ pub const ROWS: &[Row] = &[
         lua_only: true,
         ..GET
     },
+    Row { name: "h2c", title: "GET, 17 bytes, HTTP/2 to the origin", stage: Stage::H2c, ..GET },
     Row { name: "tls", title: "GET, 17 bytes, TLS", stage: Stage::Tls, ..GET },
     Row {
         name: "tls-new",
