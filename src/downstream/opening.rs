@@ -107,6 +107,11 @@ async fn secure(
     let mut stream = TlsStream::new(ssl, stream, begun, WRITE_BYTES).map_err(short)?;
     let established = loop {
         let shaken = patiently(wait, "SSL handshaking", |cx| stream.poll_handshake(cx)).await?;
+        // As soon as there is one, even if the client has left meanwhile.
+        if let Some((scripts, handshake)) = scripts.zip(stream.new_session()) {
+            let mut kept = scripts.answer(Question::Store, handshake, &wait.connection);
+            patiently(wait, "SSL handshaking", |cx| kept.as_mut().poll(cx)).await?;
+        }
         let question = match shaken.map_err(Ended::Failed)? {
             Shaken::Done(established) => break established,
             Shaken::Asked(question) => question,

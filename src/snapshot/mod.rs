@@ -147,6 +147,10 @@ pub struct LuaHooks {
     pub init: Option<ChunkId>,
     /// `init_worker_by_lua*`.
     pub init_worker: Option<ChunkId>,
+    /// `ssl_session_fetch_by_lua*`.
+    pub ssl_session_fetch: Option<ChunkId>,
+    /// `ssl_session_store_by_lua*`.
+    pub ssl_session_store: Option<ChunkId>,
     /// `exit_worker_by_lua*`.
     pub exit_worker: Option<ChunkId>,
     /// `rewrite_by_lua_no_postpone`

@@ -3,7 +3,7 @@
 
 use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
-use openssl::ssl::{Error, SslContextBuilder, SslRef, SslSessionRef, SslStream};
+use openssl::ssl::{Error, SslContextBuilder, SslRef, SslSession, SslSessionRef, SslStream};
 use openssl::x509::X509Ref;
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::io::{Read, Write};
@@ -16,6 +16,10 @@ const ADD_CHAIN: c_int = 89;
 /// `SSL_CTRL_GET_TLSEXT_STATUS_REQ_TYPE`, and `TLSEXT_STATUSTYPE_ocsp`.
 const STATUS_REQUEST_TYPE: c_int = 127;
 const STATUS_OCSP: c_long = 1;
+
+/// `SSL_CTRL_GET_MAX_PROTO_VERSION`, and the number of TLS 1.3; 0 is the newest.
+const MAX_VERSION: c_int = 131;
+const TLS13: c_long = 0x304;
 
 unsafe extern "C" {
     fn OpenSSL_version(what: c_int) -> *const c_char;
@@ -82,6 +86,25 @@ unsafe extern "C" fn certify(ssl: *mut c_void, argument: *mut c_void) -> c_int {
         Certify::Wait => -1,
         Certify::Fail => 0,
     }
+}
+
+/// Looks for the session that a client names by `finder`, in each handshake of `context`. It gives
+/// one that no context has yet, or this one.
+pub fn set_session_finder(
+    context: &mut SslContextBuilder,
+    finder: fn(&mut SslRef, &[u8]) -> Option<SslSession>,
+) {
+    // SAFETY: a session that was read from bytes belongs to no context, which is what callers keep
+    // to.
+    unsafe { context.set_get_session_callback(finder) };
+}
+
+/// Whether TLS 1.3 may be agreed upon.
+pub fn speaks_tls13(ssl: &SslRef) -> bool {
+    let nothing = std::ptr::null_mut();
+    // SAFETY: the connection is live and only read; the command takes no pointer.
+    let most = unsafe { SSL_ctrl(ssl.as_ptr().cast(), MAX_VERSION, 0, nothing) };
+    most == 0 || most >= TLS13
 }
 
 /// The connection of a stream, to be changed: between two steps of its handshake nothing else uses

@@ -7,10 +7,15 @@ use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{
     AlpnError, ClientHelloResponse, NameType, SniError, Ssl, SslAlert, SslContext,
-    SslContextBuilder, SslRef,
+    SslContextBuilder, SslRef, SslSession,
 };
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+
+/// The extension with a ticket (RFC 5077, section 3.2).
+const SESSION_TICKET: u16 = 35;
+/// The extension that lists versions (RFC 8446, section 4.2.1).
+const SUPPORTED_VERSIONS: u16 = 43;
 
 /// What one server says of TLS, for a listener that asks by name.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +54,25 @@ struct Negotiation {
     http2: bool,
     /// What scripts have said to the two questions.
     hello: Answer,
+    fetch: Answer,
     certificate: Answer,
+    /// What a script has found of the session that the client would resume.
+    found: Option<SslSession>,
+    /// The session that the handshake has made.
+    made: Option<SslSession>,
+}
+
+/// What scripts are asked in handshakes of a server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AskedOf {
+    /// `ssl_client_hello_by_lua*`
+    pub hello: bool,
+    /// `ssl_certificate_by_lua*`
+    pub certificate: bool,
+    /// `ssl_session_fetch_by_lua*`
+    pub fetch: bool,
+    /// `ssl_session_store_by_lua*`
+    pub store: bool,
 }
 
 /// Where a question to a script stands.
@@ -67,10 +90,13 @@ enum Answer {
 }
 
 impl Negotiation {
-    fn answer(&mut self, question: Question) -> &mut Answer {
+    /// Where a question stands, if it is one that a handshake waits for.
+    fn answer(&mut self, question: Question) -> Option<&mut Answer> {
         match question {
-            Question::Hello => &mut self.hello,
-            Question::Certificate => &mut self.certificate,
+            Question::Hello => Some(&mut self.hello),
+            Question::Fetch => Some(&mut self.fetch),
+            Question::Certificate => Some(&mut self.certificate),
+            Question::Store => None,
         }
     }
 }
@@ -103,7 +129,10 @@ impl Endpoint {
                     names: Arc::clone(&self.names),
                     http2,
                     hello: Answer::default(),
+                    fetch: Answer::default(),
                     certificate: Answer::default(),
+                    found: None,
+                    made: None,
                 },
             );
         }
@@ -118,16 +147,38 @@ pub(super) fn follow_names(context: &mut SslContextBuilder) {
     context.set_alpn_select_callback(select);
 }
 
-/// Lets scripts have a say in handshakes of `context`.
-pub(super) fn ask_scripts(context: &mut SslContextBuilder, hello: bool, certificate: bool) {
-    if hello {
-        context.set_client_hello_callback(|ssl, _| match ask(ssl, Question::Hello) {
-            Answer::Yes => Ok(ClientHelloResponse::SUCCESS),
-            Answer::No => Err(ErrorStack::get()),
-            Answer::Unasked | Answer::Awaited => Ok(ClientHelloResponse::RETRY),
+/// Lets scripts have a say in handshakes of `context`, whose clients may have `tickets`.
+pub(super) fn ask_scripts(context: &mut SslContextBuilder, asked: AskedOf, tickets: bool) {
+    if asked.hello || asked.fetch {
+        context.set_client_hello_callback(move |ssl, _| {
+            if asked.hello {
+                match ask(ssl, Question::Hello) {
+                    Answer::Yes => {}
+                    Answer::No => return Err(ErrorStack::get()),
+                    Answer::Unasked | Answer::Awaited => return Ok(ClientHelloResponse::RETRY),
+                }
+            }
+            // OpenSSL does not wait where it looks for the session: it is found here, before.
+            if asked.fetch && would_resume(ssl, tickets) && ask(ssl, Question::Fetch).is_open() {
+                return Ok(ClientHelloResponse::RETRY);
+            }
+            Ok(ClientHelloResponse::SUCCESS)
         });
     }
-    if certificate {
+    if asked.fetch {
+        unwrapped::set_session_finder(context, |ssl, id| {
+            let negotiation = ssl.ex_data_mut(negotiation()?)?;
+            negotiation.found.take().filter(|it| it.id() == id)
+        });
+    }
+    if asked.store {
+        context.set_new_session_callback(|ssl, session| {
+            if let Some(negotiation) = negotiation().and_then(|it| ssl.ex_data_mut(it)) {
+                negotiation.made = Some(session);
+            }
+        });
+    }
+    if asked.certificate {
         unwrapped::set_certifier(context, |ssl| match ask(ssl, Question::Certificate) {
             Answer::Yes => Certify::GoOn,
             Answer::No => Certify::Fail,
@@ -136,23 +187,62 @@ pub(super) fn ask_scripts(context: &mut SslContextBuilder, hello: bool, certific
     }
 }
 
+impl Answer {
+    fn is_open(self) -> bool {
+        matches!(self, Self::Unasked | Self::Awaited)
+    }
+}
+
+/// Whether OpenSSL will look for the session that the client names: up to TLS 1.2, and unless a
+/// ticket tells it (`ssl_get_prev_session`).
+fn would_resume(ssl: &SslRef, tickets: bool) -> bool {
+    let extensions = unwrapped::hello_extensions(ssl);
+    let extension = |number| extensions.iter().find(|it| it.0 == number).map(|it| &it.1[..]);
+    let has_ticket = tickets && extension(SESSION_TICKET).is_some_and(|it| !it.is_empty());
+    let offered = extension(SUPPORTED_VERSIONS).and_then(|it| it.get(1..)).unwrap_or_default();
+    let is_newest = unwrapped::speaks_tls13(ssl) && offered.chunks_exact(2).any(|it| it == [3, 4]);
+    !has_ticket && !is_newest && ssl.client_hello_session_id().is_some_and(|it| !it.is_empty())
+}
+
 /// What is known of a question; from now on it is asked.
 fn ask(ssl: &mut SslRef, question: Question) -> Answer {
-    let Some(negotiation) = negotiation().and_then(|it| ssl.ex_data_mut(it)) else {
+    let negotiation = negotiation().and_then(|it| ssl.ex_data_mut(it));
+    let Some(answer) = negotiation.and_then(|it| it.answer(question)) else {
         return Answer::Yes;
     };
-    let answer = negotiation.answer(question);
     if *answer == Answer::Unasked {
         *answer = Answer::Awaited;
     }
     *answer
 }
 
+/// The question about the client's hello that a handshake waits with.
+pub(super) fn asked_of_hello(ssl: &SslRef) -> Question {
+    let negotiation = negotiation().and_then(|it| ssl.ex_data(it));
+    match negotiation {
+        Some(it) if it.fetch == Answer::Awaited => Question::Fetch,
+        _ => Question::Hello,
+    }
+}
+
 /// What a script has said to `question`: the handshake goes on, or fails.
 pub(super) fn answered(ssl: &mut SslRef, question: Question, goes_on: bool) {
-    if let Some(negotiation) = negotiation().and_then(|it| ssl.ex_data_mut(it)) {
-        *negotiation.answer(question) = if goes_on { Answer::Yes } else { Answer::No };
+    let negotiation = negotiation().and_then(|it| ssl.ex_data_mut(it));
+    if let Some(answer) = negotiation.and_then(|it| it.answer(question)) {
+        *answer = if goes_on { Answer::Yes } else { Answer::No };
     }
+}
+
+/// A script has found the session that the client would resume.
+pub(super) fn found(ssl: &mut SslRef, session: SslSession) {
+    if let Some(negotiation) = negotiation().and_then(|it| ssl.ex_data_mut(it)) {
+        negotiation.found = Some(session);
+    }
+}
+
+/// The session that the handshake has made, where a script is to keep it; once.
+pub(super) fn made(ssl: &mut SslRef) -> Option<SslSession> {
+    ssl.ex_data_mut(negotiation()?)?.made.take()
 }
 
 fn on_name(ssl: &mut SslRef, alert: &mut SslAlert) -> Result<(), SniError> {

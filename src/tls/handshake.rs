@@ -1,13 +1,15 @@
 //! A handshake that waits for a script: what is asked, what the script may know, what it decides.
 
+use super::endpoint::found;
 use super::words::queue;
 use crate::sys::openssl as unwrapped;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
-use openssl::ssl::{NameType, SslRef, SslVerifyMode, SslVersion};
+use openssl::ssl::{NameType, SslRef, SslSession, SslSessionRef, SslVerifyMode, SslVersion};
 use openssl::stack::Stack;
 use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
+use std::fmt;
 
 /// The extension by which a client names the server (RFC 6066, section 3).
 const SERVER_NAME: u16 = 0;
@@ -19,6 +21,10 @@ pub enum Question {
     Hello,
     /// A certificate is wanted: `ssl_certificate_by_lua*`.
     Certificate,
+    /// The client would resume a session: `ssl_session_fetch_by_lua*`.
+    Fetch,
+    /// The handshake is done, and has made a session: `ssl_session_store_by_lua*`. Nothing waits.
+    Store,
 }
 
 /// A handshake, as a script sees and changes it.
@@ -38,6 +44,10 @@ pub struct Handshake {
     pub ciphers: Vec<u8>,
     /// The client wants to be shown what the authority says of the certificate.
     pub wants_status: bool,
+    /// The session's number: that which the client would resume, or the new one's.
+    pub session_id: Vec<u8>,
+    /// The new session in DER (`i2d_SSL_SESSION`), where it is to be kept.
+    pub session: Option<Vec<u8>>,
     /// What the script wants.
     pub wanted: Wanted,
 }
@@ -57,6 +67,18 @@ pub struct Wanted {
     pub status: Option<Vec<u8>>,
     /// The versions of TLS that may be spoken.
     pub versions: Option<Vec<SslVersion>>,
+    /// The session that the client would resume.
+    pub session: Option<Session>,
+}
+
+/// A session of TLS.
+pub struct Session(pub SslSession);
+
+impl fmt::Debug for Session {
+    /// What it holds is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
 }
 
 impl Wanted {
@@ -81,13 +103,25 @@ impl Handshake {
             wants_status: unwrapped::wants_status(ssl),
             ..Self::default()
         };
-        if question == Question::Hello {
+        if question == Question::Fetch {
+            made.session_id = ssl.client_hello_session_id().unwrap_or_default().to_vec();
+        }
+        if matches!(question, Question::Hello | Question::Fetch) {
             made.ciphers = ssl.client_hello_ciphers().unwrap_or_default().to_vec();
             made.client_random = ssl.client_hello_random().unwrap_or_default().to_vec();
             made.extensions = unwrapped::hello_extensions(ssl);
             made.server_name = made.extension(SERVER_NAME).and_then(named);
         }
         made
+    }
+
+    /// The same once the handshake on `ssl` has made `session`.
+    pub(super) fn with(ssl: &SslRef, session: &SslSessionRef) -> Self {
+        Self {
+            session_id: session.id().to_vec(),
+            session: session.to_der().ok(),
+            ..Self::of(ssl, Question::Store)
+        }
     }
 
     /// An extension of the client's hello.
@@ -112,6 +146,9 @@ impl Wanted {
         let failed = |what: &'static str| {
             move |errors: ErrorStack| format!("{what} failed{}", queue(&errors))
         };
+        if let Some(session) = self.session {
+            found(ssl, session.0);
+        }
         if self.clears {
             unwrapped::clear_certificates(ssl);
         }

@@ -11,9 +11,9 @@ mod words;
 
 pub use certificate::Files;
 pub use client::{Client, Peer};
-pub use endpoint::{Choice, Endpoint, Names};
+pub use endpoint::{AskedOf, Choice, Endpoint, Names};
 pub use established::Established;
-pub use handshake::{Handshake, Question, Wanted};
+pub use handshake::{Handshake, Question, Session, Wanted};
 pub use server::{Server, server};
 pub use stream::{RECORD_BYTES, Shaken, TlsStream};
 

@@ -1,7 +1,7 @@
 //! A server's side of TLS, built from `ssl_*`.
 
 use super::certificate::Files;
-use super::endpoint::{ask_scripts, follow_names};
+use super::endpoint::{AskedOf, ask_scripts, follow_names};
 use crate::config::diagnostic::At;
 use crate::config::model::{SessionCache, Settings, TlsVersion, VerifyClient};
 use crate::sys::openssl as unwrapped;
@@ -53,7 +53,12 @@ fn take_any(_good: bool, _chain: &mut X509StoreContextRef) -> bool {
 
 /// The server that `settings`, inherited, describe at `at`; `None` where they name no certificate,
 /// and after a fault.
-pub fn server(settings: &Settings, at: &At, files: &mut Files<'_>) -> Option<Server> {
+pub fn server(
+    settings: &Settings,
+    asked: AskedOf,
+    at: &At,
+    files: &mut Files<'_>,
+) -> Option<Server> {
     let certificates = settings.ssl_certificate.as_deref().unwrap_or_default();
     let keys = settings.ssl_certificate_key.as_deref().unwrap_or_default();
     let rejects = settings.ssl_reject_handshake == Some(true);
@@ -83,13 +88,12 @@ pub fn server(settings: &Settings, at: &At, files: &mut Files<'_>) -> Option<Ser
     context.set_verify_callback(verify, take_any);
     let depth = settings.ssl_verify_depth.unwrap_or(1);
     context.set_verify_depth(depth);
-    sessions(&mut context, settings);
+    sessions(&mut context, settings, asked);
     let own: Option<Vec<_>> = own.into_iter().collect();
     let name = session_context(&own?, &authorities?);
     files.check(at, "SSL_CTX_set_session_id_context()", context.set_session_id_context(&name))?;
     follow_names(&mut context);
-    let asks = [&settings.ssl_client_hello_by_lua, &settings.ssl_certificate_by_lua];
-    ask_scripts(&mut context, asks[0].is_some(), asks[1].is_some());
+    ask_scripts(&mut context, asked, settings.ssl_session_tickets != Some(false));
     staple(&mut context, settings, at, files)?;
     let depth = i32::try_from(depth).unwrap_or(i32::MAX);
     Some(Server { context: context.build(), verify, depth, verify_client, rejects })
@@ -219,10 +223,14 @@ fn staple(
     files.check(at, "SSL_CTX_set_tlsext_status_cb()", set)
 }
 
-/// Where sessions are remembered, and for how long.
-fn sessions(context: &mut SslContextBuilder, settings: &Settings) {
+/// Where sessions are remembered, and for how long. Scripts that keep them take the place of the
+/// cache, as they do of nginx's shared one.
+fn sessions(context: &mut SslContextBuilder, settings: &Settings, asked: AskedOf) {
     let mode = match settings.ssl_session_cache {
         Some(SessionCache::Off) => SslSessionCacheMode::OFF,
+        _ if asked.fetch || asked.store => {
+            SslSessionCacheMode::SERVER | SslSessionCacheMode::NO_INTERNAL
+        }
         None | Some(SessionCache::None) => {
             SslSessionCacheMode::SERVER | SslSessionCacheMode::NO_INTERNAL
         }

@@ -1,7 +1,7 @@
 //! TLS over any stream. OpenSSL reads from and writes to memory, so that what it says at once is
 //! sent at once, and what has come is read with one call.
 
-use super::endpoint::answered;
+use super::endpoint::{answered, asked_of_hello, made};
 use super::established::Established;
 use super::handshake::{Handshake, Question, Wanted};
 use super::words::{handshake_failure, queue};
@@ -120,7 +120,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         };
         loop {
             let done = self.ssl.do_handshake();
-            if let Some(question) = done.as_ref().err().and_then(question) {
+            if let Some(question) = done.as_ref().err().and_then(|it| question(it, self.ssl.ssl()))
+            {
                 return Poll::Ready(Ok(Shaken::Asked(question)));
             }
             let wants_more = matches!(&done, Err(it) if it.code() == ErrorCode::WANT_READ);
@@ -147,6 +148,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// What a script may know of the handshake, which waits for an answer to `question`.
     pub fn handshake(&self, question: Question) -> Handshake {
         Handshake::of(self.ssl.ssl(), question)
+    }
+
+    /// What a script may know of a handshake that is done and has made a session which it is to
+    /// keep; once.
+    pub fn new_session(&mut self) -> Option<Handshake> {
+        let session = made(unwrapped::ssl_of(&mut self.ssl))?;
+        Some(Handshake::with(self.ssl.ssl(), &session))
     }
 
     /// A script has answered: [`Self::poll_handshake`] goes on as `wanted`, or fails where it is
@@ -225,9 +233,9 @@ pub enum Shaken {
 }
 
 /// The question that a handshake waits for, if it is that what it waits for.
-fn question(error: &ssl::Error) -> Option<Question> {
+fn question(error: &ssl::Error, ssl: &SslRef) -> Option<Question> {
     match error.code() {
-        ErrorCode::WANT_CLIENT_HELLO_CB => Some(Question::Hello),
+        ErrorCode::WANT_CLIENT_HELLO_CB => Some(asked_of_hello(ssl)),
         code if code.as_raw() == unwrapped::WANT_CERTIFICATE => Some(Question::Certificate),
         _ => None,
     }

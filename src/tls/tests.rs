@@ -59,7 +59,7 @@ fn sides() -> (Endpoint, Client) {
     };
     let mut diagnostics = Diagnostics::default();
     let mut files = Files { base: folder.path(), diagnostics: &mut diagnostics };
-    let server = server(&settings, &At::default(), &mut files).unwrap();
+    let server = server(&settings, AskedOf::default(), &At::default(), &mut files).unwrap();
     let client = Client::new(&Settings::default(), &At::default(), "proxy", &mut files).unwrap();
     assert_eq!(diagnostics, Diagnostics::default());
     (Endpoint::new(server.context().clone(), Arc::new(Only(server))), client)

@@ -1,9 +1,12 @@
-//! Scripts that have a say in handshakes: `ssl_client_hello_by_lua*`, `ssl_certificate_by_lua*`.
+//! Scripts that have a say in handshakes: `ssl_client_hello_by_lua*`, `ssl_certificate_by_lua*`,
+//! `ssl_session_fetch_by_lua*`, `ssl_session_store_by_lua*`.
 
 use crate::downstream::{Answering, Scripts};
 use crate::log::Level;
+use crate::lua::chunk::Handler;
 use crate::lua::outcome::{Outcome, Step};
 use crate::lua::phase::Phase;
+use crate::lua::vm::Vm;
 use crate::metrics;
 use crate::proxy::WorkerState;
 use crate::request::{Connection, Request};
@@ -15,6 +18,9 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::{Rc, Weak};
+
+/// OpenSSL's number of TLS 1.3, whose sessions are in tickets.
+const TLS13: i32 = 0x304;
 
 /// Runs scripts of handshakes in the VM that serves now.
 pub(super) struct Handshakes {
@@ -63,8 +69,11 @@ async fn run(
     let (chunk, phase) = match question {
         Question::Hello => (lua.ssl_client_hello, Phase::SslClientHello),
         Question::Certificate => (lua.ssl_certificate, Phase::SslCertificate),
+        Question::Fetch => (snapshot.lua.ssl_session_fetch, Phase::SslSessionFetch),
+        Question::Store => (snapshot.lua.ssl_session_store, Phase::SslSessionStore),
     };
     let vm = &generation.vm;
+    let version = handshake.version;
     let shared = Rc::new(RefCell::new(handshake));
     let request = vm.handshake_request(snapshot, connection, server, phase, &shared);
     let Some(chunk) = chunk else {
@@ -72,6 +81,11 @@ async fn run(
         request.log(Level::Alert, format_args!("no {what} defined in server {name}"));
         return None;
     };
+    if question == Question::Store && version >= TLS13 {
+        let skipped = "ssl_session_store_by_lua*: skipped since TLS version >= 1.3";
+        request.log(Level::Debug, format_args!("{skipped} ({version:x})"));
+        return None;
+    }
     let source = &snapshot.chunks[chunk as usize].source;
     let handler = match vm.numbered(chunk, source, true) {
         Ok(handler) => handler,
@@ -80,6 +94,10 @@ async fn run(
             return None;
         }
     };
+    if question == Question::Store {
+        store(vm, &handler, &request);
+        return None;
+    }
     let mut run = vm.run(&handler, Some(request.clone()), phase);
     let mut next = pin!(run.next());
     let mut waited = false;
@@ -102,7 +120,26 @@ async fn run(
     };
     let goes_on = (0..300).contains(&code);
     note(&request, question, (!waited).then_some(code), goes_on);
+    if question == Question::Fetch && !goes_on {
+        // The client gets a new session.
+        return Some(Wanted::default());
+    }
     goes_on.then(|| std::mem::take(&mut shared.borrow_mut().wanted))
+}
+
+/// Runs the script that keeps a session; whatever comes of it, the connection goes on.
+fn store(vm: &Vm, handler: &Handler, request: &Rc<Request>) {
+    let phase = Phase::SslSessionStore;
+    match vm.call_sync(handler, Some(Rc::clone(request)), phase) {
+        Ok(_) => {
+            let text = "handler return value: 0, sess new cb exit code: 0";
+            request.log(Level::Debug, format_args!("ssl_session_store_by_lua*: {text}"));
+        }
+        Err(failure) => {
+            metrics::catalog().lua_errors.with_label_values(&[phase.name()]).inc();
+            request.log_bytes(Level::Error, &failure.sync_text("session_store_by_lua*"));
+        }
+    }
 }
 
 /// How a script has ended, in nginx's words; `code` is told of one that did not wait.
@@ -110,6 +147,7 @@ fn note(request: &Request, question: Question, code: Option<i32>, goes_on: bool)
     let (name, what) = match question {
         Question::Hello => ("lua_client_hello_by_lua", "client hello cb"),
         Question::Certificate => ("lua_certificate_by_lua", "cert cb"),
+        Question::Fetch | Question::Store => ("ssl_session_fetch_by_lua*", "sess get cb"),
     };
     let returned = code.map(|it| format!("handler return value: {it}, ")).unwrap_or_default();
     let goes_on = u8::from(goes_on);

@@ -106,8 +106,8 @@ fn tls_is_spoken_and_sessions_are_resumed() {
         sock:send("again\n")
         say(sock:receive())
         sock:close()
-        local again = open(session, "peer.test", true)
-        say(again:receive())
+        local again, renewed = open(session, "peer.test", true)
+        say(again:receive(), " ", type(renewed))
         local plain, ok = open(false, "peer.test")
         say(ok, " ", plain:receive())
         say(select(3, open(nil, "other.test", true)))
@@ -120,7 +120,7 @@ fn tls_is_spoken_and_sessions_are_resumed() {
     );
     let text = get(server.port(), "/").text();
     // OpenSSL's server tells no name of a resumed session.
-    let expected = "cdata nil\npeer.test false\n6 hello\ntrue\n1\n1 1\ntrue\nagain\n- true\n\
+    let expected = "cdata nil\npeer.test false\n6 hello\ntrue\n1\n1 1\ntrue\nagain\n- true cdata\n\
                     true peer.test false\ncertificate host mismatch\n- false\n1000001 1000000\n";
     assert_eq!(text, expected);
     server.expect_logged("lua ssl certificate does not match host \"other.test\"");

@@ -7,6 +7,9 @@ use crate::harness::dns::{Dns, Records};
 use crate::harness::eventually;
 use crate::harness::ports;
 use crate::harness::server::{Kind, Server, Setup};
+use crate::harness::tls::two_certificates;
+use crate::tls::resumes_when;
+use openssl::ssl::SslVersion;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -249,4 +252,46 @@ fn digests_ciphers_cookies_and_caches_work() {
     let rest: Vec<&str> = text[expected.len()..].lines().collect();
     assert!(rest[0].ends_with(" hello"), "{text}");
     assert_eq!(rest[1..], ["hi", "16", "1 2", "1 nil 3", "1 nil 3"], "{text}");
+}
+
+#[test]
+fn sessions_of_tls_are_kept_in_redis() {
+    let port = ports::free();
+    let _redis = redis(port);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lua-libraries");
+    let setup = two_certificates().with("LIBRARIES", folder.display()).with("REDIS", port);
+    let server = setup.start(
+        r#"http { lua_package_path '$LIBRARIES/?.lua;/usr/share/lua/5.1/?.lua;;';
+        init_by_lua_block {
+            function redis()
+                local red = require("nginx.redis"):new()
+                red:set_timeout(5000)
+                assert(red:connect("127.0.0.1", $REDIS))
+                return red
+            end
+        }
+        ssl_session_store_by_lua_block {
+            local sessions = require "ngx.ssl.session"
+            local id = assert(sessions.get_session_id())
+            local der = assert(sessions.get_serialized_session())
+            -- Nothing waits here; a timer may.
+            assert(ngx.timer.at(0, function()
+                local red = redis()
+                assert(red:set(id, der))
+                assert(red:set_keepalive())
+                ngx.log(ngx.ERR, "kept ", id)
+            end))
+        }
+        ssl_session_fetch_by_lua_block {
+            local sessions = require "ngx.ssl.session"
+            local red = redis()
+            local der = assert(red:get(assert(sessions.get_session_id())))
+            assert(red:set_keepalive())
+            if der ~= ngx.null then assert(sessions.set_serialized_session(der)) end
+        }
+        server { listen 127.0.0.1:$PORT ssl; ssl_certificate a.pem; ssl_certificate_key a.key;
+            ssl_session_tickets off; return 200 "$ssl_protocol $ssl_session_reused"; } }"#,
+    );
+    let said = resumes_when(&server, SslVersion::TLS1_2, || server.expect_logged("kept "));
+    assert_eq!(said, "TLSv1.2 r");
 }

@@ -159,7 +159,7 @@ fn bodies_of_any_size_go_through() {
 }
 
 /// A connector that keeps its last session, and that session.
-fn remembering(version: SslVersion) -> (SslConnector, Arc<Mutex<Option<SslSession>>>) {
+pub fn remembering(version: SslVersion) -> (SslConnector, Arc<Mutex<Option<SslSession>>>) {
     let mut builder = connector();
     builder.set_max_proto_version(Some(version)).expect("a version");
     builder.set_session_cache_mode(SslSessionCacheMode::CLIENT);
@@ -172,7 +172,12 @@ fn remembering(version: SslVersion) -> (SslConnector, Arc<Mutex<Option<SslSessio
 }
 
 /// `$ssl_session_reused` of a second connection, and the name of its cipher.
-fn resumes(server: &Server, version: SslVersion) -> String {
+pub fn resumes(server: &Server, version: SslVersion) -> String {
+    resumes_when(server, version, || {})
+}
+
+/// The same with a `wait` after each connection.
+pub fn resumes_when(server: &Server, version: SslVersion, wait: impl Fn()) -> String {
     let (connector, kept) = remembering(version);
     let mut said = String::new();
     for _ in 0..2 {
@@ -188,6 +193,7 @@ fn resumes(server: &Server, version: SslVersion) -> String {
         said = stream.get("/").expect("an answer").text();
         // OpenSSL forgets the session of a connection that just breaks off.
         stream.stream().shutdown().expect("a farewell");
+        wait();
     }
     said
 }

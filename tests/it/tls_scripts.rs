@@ -1,7 +1,9 @@
 //! Scripts in handshakes: certificates that they choose, handshakes that they end.
 
+use crate::harness::PATIENCE;
 use crate::harness::server::Server;
 use crate::harness::tls::{connector, stream, two_certificates};
+use crate::tls::{remembering, resumes};
 use openssl::ssl::SslVersion;
 
 fn start(scripts: &str) -> Server {
@@ -147,5 +149,124 @@ fn a_file_is_stapled() {
                  ssl_certificate_key a.key; {settings} }} }}"
         ));
         assert!(exit.said.contains(fault), "{}", exit.said);
+    }
+}
+
+/// A server whose scripts keep sessions by what `store` does with `id` and `der`, and find them by
+/// `fetch`, which gives what it has found; it says whether a session was resumed.
+fn keeping(head: &str, store: &str, fetch: &str, settings: &str) -> Server {
+    two_certificates().start(&format!(
+        "worker_processes 2; events {{}} http {{ {head}
+         ssl_session_store_by_lua_block {{
+             local sessions = require 'ngx.ssl.session'
+             local id = assert(sessions.get_session_id())
+             local der = assert(sessions.get_serialized_session())
+             assert(#id == 64 and not id:find('[^0-9a-f]'))
+             {store}
+         }}
+         ssl_session_fetch_by_lua_block {{
+             local sessions = require 'ngx.ssl.session'
+             local id = assert(sessions.get_session_id())
+             local function find() {fetch} end
+             local der = find()
+             if der then assert(sessions.set_serialized_session(der)) end
+         }}
+         server {{ listen 127.0.0.1:$PORT ssl; ssl_certificate a.pem; ssl_certificate_key a.key;
+             {settings} return 200 \"$ssl_protocol $ssl_session_reused\"; }} }}"
+    ))
+}
+
+const DICTIONARY: [&str; 3] = [
+    "lua_shared_dict sessions 1m;",
+    "assert(ngx.shared.sessions:set(id, der, 60))",
+    "ngx.sleep(0.001) return ngx.shared.sessions:get(id)",
+];
+
+#[test]
+fn scripts_keep_sessions_for_all_workers() {
+    let [head, store, fetch] = DICTIONARY;
+    let server = keeping(head, store, fetch, "ssl_session_tickets off;");
+    for _ in 0..4 {
+        assert_eq!(resumes(&server, SslVersion::TLS1_2), "TLSv1.2 r");
+    }
+    // Of TLS 1.3 nothing is kept, as in OpenResty.
+    assert_eq!(resumes(&server, SslVersion::TLS1_3), "TLSv1.3 .");
+    // A client with a ticket needs nobody to keep its session.
+    let tickets = keeping("", "error('stored')", "error('fetched')", "");
+    assert_eq!(resumes(&tickets, SslVersion::TLS1_2), "TLSv1.2 r");
+    assert_eq!(resumes(&tickets, SslVersion::TLS1_3), "TLSv1.3 r");
+    let log = tickets.error_log();
+    assert!(!log.contains("stored") && !log.contains("fetched"), "{log}");
+}
+
+#[test]
+fn the_scripts_take_the_place_of_the_cache() {
+    let [head, store, _] = DICTIONARY;
+    let cache = "ssl_session_tickets off; ssl_session_cache shared:a:1m;";
+    let server = keeping(head, store, "return nil", cache);
+    assert_eq!(resumes(&server, SslVersion::TLS1_2), "TLSv1.2 .");
+    // Who says that no session can be resumed makes none.
+    let off = "ssl_session_tickets off; ssl_session_cache off;";
+    let server = keeping("", "error('stored')", "return nil", off);
+    assert_eq!(resumes(&server, SslVersion::TLS1_2), "TLSv1.2 .");
+    assert!(!server.error_log().contains("stored"));
+}
+
+#[test]
+fn a_session_that_is_not_the_client_s_is_not_resumed() {
+    let fetches = [
+        ("return ngx.shared.sessions:get('first')", None),
+        (
+            "local _, why = sessions.set_serialized_session('no session') error(why)",
+            Some("failed to de-serialize session"),
+        ),
+        ("error('no store')", Some("no store")),
+        ("ngx.exit(ngx.ERROR)", None),
+    ];
+    for (fetch, told) in fetches {
+        let store = "ngx.shared.sessions:add('first', der)";
+        let server = keeping(DICTIONARY[0], store, fetch, "ssl_session_tickets off;");
+        assert_eq!(resumes(&server, SslVersion::TLS1_2).len(), "TLSv1.2 .".len());
+        assert_eq!(resumes(&server, SslVersion::TLS1_2), "TLSv1.2 .", "{fetch}");
+        if let Some(told) = told {
+            server.expect_logged(told);
+        }
+    }
+}
+
+#[test]
+fn a_store_script_that_fails_or_waits_costs_nothing_but_the_session() {
+    for (store, told) in [
+        ("error('full')", "failed to run session_store_by_lua*: ssl_session_store_by_lua("),
+        ("ngx.sleep(1)", "API disabled in the context of ssl_session_store_by_lua*"),
+        ("ngx.socket.tcp()", "API disabled in the context of ssl_session_store_by_lua*"),
+        ("ngx.timer.at(0, function(_, id) ngx.log(ngx.ERR, 'kept ', #id) end, id)", "kept 64"),
+    ] {
+        let server = keeping("", store, "return nil", "ssl_session_tickets off;");
+        assert_eq!(resumes(&server, SslVersion::TLS1_2), "TLSv1.2 .", "{store}");
+        server.expect_logged(told);
+    }
+}
+
+#[test]
+fn a_fetch_that_takes_too_long_ends_with_the_time_of_a_head() {
+    let [head, store, _] = DICTIONARY;
+    let slow = "ssl_session_tickets off; client_header_timeout 300ms;";
+    let server = keeping(head, store, "ngx.sleep(60)", slow);
+    let (connector, kept) = remembering(SslVersion::TLS1_2);
+    for is_first in [true, false] {
+        let tcp = std::net::TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
+        tcp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let settings = connector.configure().expect("settings").verify_hostname(false);
+        let mut ssl = settings.into_ssl("a.test").expect("a connection");
+        if let Some(session) = kept.lock().expect("nobody panics").as_ref() {
+            // SAFETY: the session is of the same context.
+            unsafe { ssl.set_session(session).expect("it fits") };
+        }
+        let stream = ssl.connect(tcp);
+        assert_eq!(stream.is_ok(), is_first);
+        if let Ok(mut stream) = stream {
+            stream.shutdown().expect("a farewell");
+        }
     }
 }

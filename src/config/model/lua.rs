@@ -48,6 +48,12 @@ pub struct LuaHttp {
     /// `exit_worker_by_lua*`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_worker: Option<Chunk>,
+    /// `ssl_session_fetch_by_lua*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssl_session_fetch: Option<Chunk>,
+    /// `ssl_session_store_by_lua*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssl_session_store: Option<Chunk>,
     /// `rewrite_by_lua_no_postpone`; default off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewrite_no_postpone: Option<bool>,

@@ -92,6 +92,7 @@ pub const LIBRARIES: &[Library] = &[
     socket::UDP,
     ssl::HELLO,
     ssl::NATIVE,
+    ssl::SESSION,
     strings::NATIVE,
     strings::STRING,
     task::NGX,

@@ -1,5 +1,16 @@
-//! `ngx.ssl`, `ngx.ssl.clienthello`: what scripts see and change of a handshake, and certificates
-//! and keys as values.
+//! `ngx.ssl`: what scripts see and change of a handshake, and certificates and keys as values.
+
+mod chain;
+mod hello;
+mod session;
+
+pub use chain::Chain;
+pub use chain::chain_of_der;
+pub use chain::chain_of_pem;
+pub(super) use chain::der_length;
+pub use chain::der_of_chain;
+pub use hello::NATIVE as HELLO;
+pub use session::NATIVE as SESSION;
 
 use crate::lua::ffi::call::ApiError;
 use crate::lua::ffi::call::ApiResult;
@@ -7,8 +18,6 @@ use crate::lua::ffi::call::Call;
 use crate::lua::ffi::function::functions;
 use crate::lua::ffi::handshakes;
 use crate::lua::ffi::value::Light;
-use crate::lua::ffi::value::Owned;
-use crate::lua::ffi::value::Value;
 use crate::lua::ngx::state::of_request;
 use crate::lua::phase::Phase;
 use crate::lua::phase::Phases;
@@ -16,8 +25,6 @@ use crate::request::connection::Address;
 use crate::tls::Handshake;
 use openssl::pkey::PKey;
 use openssl::pkey::Private;
-use openssl::ssl::SslVersion;
-use openssl::x509::X509;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -43,28 +50,11 @@ functions! {
     }
 }
 
-functions! {
-    /// What the prelude makes `ngx.ssl.clienthello` of.
-    pub HELLO "native.clienthello" {
-        server_name: ANY => hello_server_name,
-        ext: ANY => hello_extension,
-        ciphers: ANY => hello_ciphers,
-        supported_versions: ANY => hello_versions,
-        set_protocols: ANY => set_protocols,
-    }
-}
-
 /// A handshake that a script and whoever asked it share.
 pub type Shared = Rc<RefCell<Handshake>>;
 
-/// A chain of certificates, the server's own first.
-pub type Chain = Vec<X509>;
-
 const NO_SSL: &str = "bad ssl conn";
 const CERTIFYING: Phases = Phases::of(&[Phase::SslCertificate]);
-const GREETING: Phases = Phases::of(&[Phase::SslClientHello]);
-/// The extension that lists versions (RFC 8446, section 4.2.1).
-const SUPPORTED_VERSIONS: u16 = 43;
 
 /// The handshake of the script that runs, where it is in one of `phases`.
 ///
@@ -120,44 +110,6 @@ fn set_der_cert(call: &Call<'_>) -> ApiResult {
             call.reply(true)
         }
     }
-}
-
-/// The certificates of `pem`, the first with what OpenSSL calls trust; `None` when there is none.
-pub fn chain_of_pem(pem: &[u8]) -> Option<Chain> {
-    X509::stack_from_pem(pem).ok().filter(|it| !it.is_empty())
-}
-
-/// DER of the certificates, one behind the other.
-pub fn der_of_chain(chain: &[X509]) -> Option<Vec<u8>> {
-    let mut all = Vec::new();
-    for certificate in chain {
-        all.extend_from_slice(&certificate.to_der().ok()?);
-    }
-    Some(all)
-}
-
-/// The certificates of `der`, one behind the other; `None` where that is not what it is.
-pub fn chain_of_der(mut der: &[u8]) -> Option<Chain> {
-    let mut chain = Vec::new();
-    while !der.is_empty() {
-        let length = der_length(der)?;
-        let (one, rest) = der.split_at_checked(length)?;
-        chain.push(X509::from_der(one).ok()?);
-        der = rest;
-    }
-    (!chain.is_empty()).then_some(chain)
-}
-
-/// Bytes of the first DER value, its header included.
-pub(super) fn der_length(der: &[u8]) -> Option<usize> {
-    let first = usize::from(*der.get(1)?);
-    if first < 0x80 {
-        return Some(2 + first);
-    }
-    let count = first & 0x7f;
-    let digits = der.get(2..2 + count).filter(|it| (1..=4).contains(&it.len()))?;
-    let length = digits.iter().fold(0usize, |all, it| all << 8 | usize::from(*it));
-    length.checked_add(2 + count)
 }
 
 fn set_der_priv_key(call: &Call<'_>) -> ApiResult {
@@ -295,119 +247,5 @@ fn priv_key_pem_to_der(call: &Call<'_>) -> ApiResult {
     }
 }
 
-fn hello_server_name(call: &Call<'_>) -> ApiResult {
-    let name = handshake(call, GREETING)?.borrow().server_name.clone();
-    call.reply(name.map(String::from))
-}
-
-/// `get_client_hello_ext(number)`.
-fn hello_extension(call: &Call<'_>) -> ApiResult {
-    let handshake = handshake(call, GREETING)?;
-    let number = u16::try_from(call.integer(1)?).unwrap_or(u16::MAX);
-    let found = handshake.borrow().extension(number).map(<[u8]>::to_vec);
-    call.reply(found)
-}
-
-fn hello_ciphers(call: &Call<'_>) -> ApiResult {
-    let ciphers = handshake(call, GREETING)?.borrow().ciphers.clone();
-    let numbers = ciphers.chunks_exact(2).map(|it| u16::from_be_bytes([it[0], it[1]]));
-    call.reply(Owned::Array(numbers.map(|it| Owned::Number(it.into())).collect()))
-}
-
-fn hello_versions(call: &Call<'_>) -> ApiResult {
-    let handshake = handshake(call, GREETING)?;
-    let list = handshake.borrow().extension(SUPPORTED_VERSIONS).map(<[u8]>::to_vec);
-    let Some(list) = list else { return call.reply(None::<bool>) };
-    let names = list.get(1..).unwrap_or_default().chunks_exact(2).filter_map(|it| match it {
-        [3, 0] => Some("SSLv3"),
-        [3, 1] => Some("TLSv1"),
-        [3, 2] => Some("TLSv1.1"),
-        [3, 3] => Some("TLSv1.2"),
-        [3, 4] => Some("TLSv1.3"),
-        _ => None,
-    });
-    call.reply(Owned::Array(names.map(Owned::Text).collect()))
-}
-
-/// `set_protocols { "TLSv1.2", … }`.
-fn set_protocols(call: &Call<'_>) -> ApiResult {
-    let handshake = handshake(call, GREETING)?;
-    let given = call.table(1)?;
-    let mut versions = Vec::new();
-    let mut unknown = None;
-    given.each(|_, value| {
-        match value {
-            Value::Bytes(b"TLSv1") => versions.push(SslVersion::TLS1),
-            Value::Bytes(b"TLSv1.1") => versions.push(SslVersion::TLS1_1),
-            Value::Bytes(b"TLSv1.2") => versions.push(SslVersion::TLS1_2),
-            Value::Bytes(b"TLSv1.3") => versions.push(SslVersion::TLS1_3),
-            Value::Bytes(b"SSLv2" | b"SSLv3") => {}
-            Value::Bytes(other) => unknown = Some(String::from_utf8_lossy(other).into_owned()),
-            _ => unknown = Some("?".to_owned()),
-        }
-        unknown.is_none()
-    });
-    if let Some(unknown) = unknown {
-        return Err(format!("invalid protocols failed: {unknown}").into());
-    }
-    handshake.borrow_mut().wanted.versions = Some(versions).filter(|it| !it.is_empty());
-    call.reply(true)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lua::fixture::eval;
-
-    #[test]
-    fn der_values_tell_their_length() {
-        assert_eq!(der_length(&[0x30, 3, 1, 2, 3, 9]), Some(5));
-        assert_eq!(der_length(&[0x30, 0x82, 1, 2]), Some(4 + 258));
-        assert_eq!(der_length(&[0x30]), None);
-        assert_eq!(der_length(&[0x30, 0x80]), None);
-        assert!(chain_of_der(b"").is_none());
-    }
-
-    #[test]
-    fn what_is_parsed_can_be_shown_only_in_a_handshake() {
-        let code = "local ssl = require 'ngx.ssl'
-            local key, chain = ssl.parse_pem_priv_key(KEY), ssl.parse_pem_cert(CHAIN)
-            return type(key), type(chain), select(2, pcall(ssl.set_cert, chain))";
-        let (chain, key) = self_signed();
-        let code = code.replace("KEY", &format!("[[{key}]]"));
-        let code = code.replace("CHAIN", &format!("[[{chain}]]"));
-        assert_eq!(eval(&code), "cdata | cdata | API disabled in the current context");
-    }
-
-    /// A certificate and its key, as PEM.
-    fn self_signed() -> (String, String) {
-        let key = PKey::generate_ed25519().unwrap();
-        let mut made = X509::builder().unwrap();
-        made.set_pubkey(&key).unwrap();
-        let now = openssl::asn1::Asn1Time::days_from_now(0).unwrap();
-        made.set_not_before(&now).unwrap();
-        made.set_not_after(&now).unwrap();
-        made.sign(&key, openssl::hash::MessageDigest::null()).unwrap();
-        let text = |pem: Vec<u8>| String::from_utf8(pem).unwrap();
-        let chain = made.build().to_pem().unwrap();
-        (text(chain), text(key.private_key_to_pem_pkcs8().unwrap()))
-    }
-
-    #[test]
-    fn what_is_no_certificate_is_told() {
-        let cases = [
-            ("cert_pem_to_der('x')", "nil | PEM_read_bio_X509_AUX() failed"),
-            ("parse_pem_cert('x')", "nil | PEM_read_bio_X509() failed"),
-            ("parse_pem_priv_key('x')", "nil | PEM_read_bio_PrivateKey() failed"),
-            ("parse_der_cert('x')", "nil | d2i_X509_bio() failed"),
-            ("parse_der_priv_key('x')", "nil | d2i_PrivateKey_bio() failed"),
-        ];
-        for (call, expected) in cases {
-            assert_eq!(eval(&format!("return require('ngx.ssl').{call}")), expected, "{call}");
-        }
-        let refused = eval("return pcall(require('ngx.ssl').set_cert, 'x')");
-        assert_eq!(refused, "false | bad argument #1 to 'set_cert' (cdata expected, got string)");
-        let refused = eval("return require('ngx.ssl').clear_certs()");
-        assert!(refused.ends_with("API disabled in the current context"), "{refused}");
-    }
-}
+mod tests;

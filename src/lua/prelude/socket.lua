@@ -106,7 +106,8 @@ function tcp_methods.sslhandshake(cosocket, session, server_name, verify, ocsp, 
     if type(session) == "cdata" then
         number = tonumber(ffi.cast("uintptr_t", session))
     end
-    local wants_session = session ~= false
+    -- A cdata would be like any boolean.
+    local wants_session = type(session) ~= "boolean" or session
     local chain, key = cosocket[chain_of], cosocket[key_of]
     local found, err =
         handshake(cosocket, number, server_name, verify, ocsp, wants_session, chain, key)

@@ -1,4 +1,4 @@
--- ngx.ssl, ngx.ssl.clienthello: what handshakes ask scripts for.
+-- ngx.ssl, ngx.ssl.clienthello, ngx.ssl.session: what handshakes ask scripts for.
 local _, native = ...
 local preload = package.preload
 local version = "0.1.25"
@@ -77,6 +77,12 @@ preload["ngx.ssl.clienthello"] = function()
         get_supported_versions = hello.supported_versions,
         set_protocols = hello.set_protocols,
     }
+end
+
+local session = native.session
+session.version = version
+preload["ngx.ssl.session"] = function()
+    return session
 end
 
 local ocsp = native.ocsp

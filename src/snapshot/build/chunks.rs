@@ -57,6 +57,8 @@ impl Build<'_> {
         LuaHooks {
             init: self.optional_chunk(http.lua.init.as_ref()),
             init_worker: self.optional_chunk(http.lua.init_worker.as_ref()),
+            ssl_session_fetch: self.optional_chunk(http.lua.ssl_session_fetch.as_ref()),
+            ssl_session_store: self.optional_chunk(http.lua.ssl_session_store.as_ref()),
             exit_worker: self.optional_chunk(http.lua.exit_worker.as_ref()),
             rewrite_first: http.lua.rewrite_no_postpone.unwrap_or(false),
             access_first: http.lua.access_no_postpone.unwrap_or(false),

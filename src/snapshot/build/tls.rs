@@ -38,7 +38,14 @@ impl Build<'_> {
 
     /// A server's side of TLS.
     pub(super) fn server_tls(&mut self, settings: &Settings, at: &At) -> Option<tls::Server> {
-        tls::server(settings, at, &mut self.files())
+        let lua = self.inputs.model.http.as_ref().map(|it| &it.lua);
+        let asked = tls::AskedOf {
+            hello: settings.ssl_client_hello_by_lua.is_some(),
+            certificate: settings.ssl_certificate_by_lua.is_some(),
+            fetch: lua.is_some_and(|it| it.ssl_session_fetch.is_some()),
+            store: lua.is_some_and(|it| it.ssl_session_store.is_some()),
+        };
+        tls::server(settings, asked, at, &mut self.files())
     }
 
     /// How a location talks TLS to upstreams; a fault names the directives of `family`: `proxy` or

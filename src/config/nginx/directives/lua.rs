@@ -85,6 +85,31 @@ pub(super) const TABLE: &[Directive] = &[
         "Lua at the end of each worker.",
     ),
     lua("exit_worker_by_lua_file", HTTP, |s| Some(&mut s.http()?.lua.exit_worker), FILE),
+    lua_block(
+        "ssl_session_fetch_by_lua_block",
+        HTTP,
+        |s| Some(&mut s.http()?.lua.ssl_session_fetch),
+        "Lua that finds the session which a client would resume (up to TLS 1.2, without tickets): \
+         `ngx.ssl.session`.",
+    ),
+    lua(
+        "ssl_session_fetch_by_lua_file",
+        HTTP,
+        |s| Some(&mut s.http()?.lua.ssl_session_fetch),
+        FILE,
+    ),
+    lua_block(
+        "ssl_session_store_by_lua_block",
+        HTTP,
+        |s| Some(&mut s.http()?.lua.ssl_session_store),
+        "Lua that keeps the session of a new handshake; it may not wait: `ngx.ssl.session`.",
+    ),
+    lua(
+        "ssl_session_store_by_lua_file",
+        HTTP,
+        |s| Some(&mut s.http()?.lua.ssl_session_store),
+        FILE,
+    ),
     flag(
         "rewrite_by_lua_no_postpone",
         HTTP,

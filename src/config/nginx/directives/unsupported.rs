@@ -15,8 +15,6 @@ const STATIC: &str = "files are left to an upstream";
 const STATUS: &str = "use \"metrics;\" in a location, or the admin listener's /status";
 const MEMCACHED: &str = "use resty.memcached in content_by_lua_block";
 const REDIS: &str = "use resty.redis in content_by_lua_block";
-const SESSIONS: &str =
-    "sessions are in tickets, or in \"ssl_session_cache\", which all workers share";
 const TICKETS: &str = "OpenSSL draws the keys of tickets, anew for each configuration";
 const REVOKED: &str = "compare $ssl_client_serial in access_by_lua_block";
 const OPENSSL: &str = "OPENSSL_CONF names a file with OpenSSL's own settings";
@@ -33,8 +31,6 @@ pub(super) const FAMILIES: &[(&str, &str)] = &[
     ("redis2_", REDIS),
     ("grpc_", ""),
     ("tunnel_", OTHER),
-    ("ssl_session_fetch_by_lua", SESSIONS),
-    ("ssl_session_store_by_lua", SESSIONS),
     ("ssl_session_ticket_key", TICKETS),
     ("ssl_crl", REVOKED),
     ("ssl_ocsp_", REVOKED),
