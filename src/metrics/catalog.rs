@@ -110,6 +110,10 @@ catalog! {
     rollout_decisions: IntCounterVec =
         "moongate_rollout_decisions_total" ["rollout", "canary_version", "reason"]
         "Requests that a rollout gave a variant, by reason.";
+    rollout_evidence: IntCounterVec =
+        "moongate_rollout_evidence_total" ["rollout", "canary_version", "by", "limit", "result"]
+        "Requests as the rollout judges them, good or bad by each limit (`5xx_rate`, `latency`); \
+         `by` is `weight`, or `choice` of a header, cookie, rule or script.";
     grpc_responses: IntCounterVec =
         "moongate_upstream_grpc_responses_total" ["upstream", "grpc_status"]
         "gRPC responses of upstreams by status, 14 for one that broke off.";
@@ -214,12 +218,26 @@ impl Catalog {
 
     /// Shows a canary no longer that has left the configuration.
     pub fn forget_canary(&self, rollout: &str, version: &str) {
+        self.forget_evidence(rollout, version);
         // One that was never shown is an error to the crate, not to us.
         let _ = self.rollout_weight.remove_label_values(&[rollout, version]);
         for limit in ["5xx_rate", "latency"] {
             let labels = [rollout, version, limit];
             let _ = self.rollout_over_limit.remove_label_values(&labels);
             let _ = self.rollout_worse.remove_label_values(&labels);
+        }
+    }
+
+    /// Shows what a rollout counted of `version` no longer.
+    pub fn forget_evidence(&self, rollout: &str, version: &str) {
+        for by in ["weight", "choice"] {
+            for limit in ["5xx_rate", "latency"] {
+                for result in ["good", "bad"] {
+                    let labels = [rollout, version, by, limit, result];
+                    // One that was never shown is an error to the crate, not to us.
+                    let _ = self.rollout_evidence.remove_label_values(&labels);
+                }
+            }
         }
     }
 

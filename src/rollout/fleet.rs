@@ -23,7 +23,7 @@ use crate::clock;
 use crate::clock::Tick;
 use crate::log::{Level, main_log};
 use crate::metrics;
-use shown::{begin_metrics, forget_metrics, log_event, show_metrics};
+use shown::{begin_metrics, count_evidence, forget_metrics, log_event, show_metrics};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -104,13 +104,14 @@ impl Fleet {
         }
         for mut member in before {
             let (entry, status) = (Arc::clone(&member.entry), Arc::clone(&member.status));
+            let plan = member.live.plan().clone();
             member.live.begin_checkpoint(now);
             member.end(now, clock::precise());
             main_log().say(
                 Level::Notice,
                 format_args!("rollout \"{}\" has left the configuration", entry.name()),
             );
-            forget_metrics(&status);
+            forget_metrics(&plan, &status);
         }
         let entries = self.members.iter().map(|it| Arc::clone(&it.entry)).collect();
         self.registry.set_live(entries);
@@ -182,7 +183,7 @@ impl Member {
             Recovered::TornRollback(_) => "was being rolled back",
             Recovered::Unreadable(_) => "has a journal that cannot be read and is put aside",
         };
-        begin_metrics(name);
+        begin_metrics(name, member.live.plan());
         main_log()
             .say(level, format_args!("rollout \"{name}\" {how}: it is {phase}, canary {weight}"));
         member.publish(fault.as_ref());
@@ -193,6 +194,10 @@ impl Member {
         let (before, old) = (self.live.state().clone(), Arc::clone(&self.status));
         let (plan, seam) = ((*wanted.plan).clone(), wanted.entry.seam().clone());
         let is_same = plan == *self.live.plan();
+        if plan.stable != self.live.plan().stable {
+            let gone = &self.live.plan().stable;
+            metrics::catalog().forget_evidence(self.entry.name(), gone);
+        }
         let mut fault = self.live.reconfigure(plan, seam, now);
         self.outside = wanted.prometheus.as_ref().and_then(|it| match self.outside.take() {
             Some(outside) if is_same && outside.is_of(it) => Some(outside),
@@ -219,6 +224,7 @@ impl Member {
             .iter()
             .filter(|it| !state.canaries.iter().any(|canary| canary.label == it.version));
         gone.for_each(|it| metrics::catalog().forget_canary(self.entry.name(), &it.version));
+        begin_metrics(self.entry.name(), self.live.plan());
         self.publish(fault.as_ref());
         self
     }
@@ -230,6 +236,7 @@ impl Member {
 
     fn end_look(&mut self, begun: Begun, now: Now, since: Tick, tell: &Tell) -> Looked {
         let looked = self.live.end_look(begun, since);
+        count_evidence(self.entry.name(), self.live.plan(), self.live.news());
         self.publish(looked.fault.as_ref());
         for event in &looked.events {
             log_event(self.entry.name(), event);

@@ -46,6 +46,8 @@ pub struct Live {
     evidence: Arc<Evidence>,
     /// Totals of all variants at the last look.
     known: Vec<Totals>,
+    /// What came since the look before it.
+    news: Vec<Totals>,
     looked: Tick,
     written: Tick,
     /// Evidence came since then.
@@ -96,6 +98,7 @@ impl Live {
             state,
             journal,
             known: totals(&seam.evidence),
+            news: vec![],
             shares: seam.shares,
             evidence: seam.evidence,
             looked: now.tick,
@@ -164,13 +167,14 @@ impl Live {
     pub fn begin_look(&mut self, commands: Vec<Command>, source: Source, now: Now) -> Begun {
         self.evidence.sweep(now.tick);
         let totals = totals(&self.evidence);
+        self.news = since(&self.known, &totals);
         self.has_news |=
             totals != self.known || matches!(&source, Source::Outside(it) if !it.is_empty());
         let input = Input {
             passed_ms: now.tick.ms_since(self.looked),
             is_frozen: source == Source::Silent,
             seen: match source {
-                Source::Local => seen(&self.known, &totals),
+                Source::Local => seen(&self.news),
                 Source::Outside(seen) => seen,
                 Source::Silent => vec![],
             },
@@ -237,6 +241,11 @@ impl Live {
     /// What picks obey.
     pub fn shares(&self) -> &Arc<Shares> {
         &self.shares
+    }
+
+    /// What workers counted between the last two looks, stable's first.
+    pub fn news(&self) -> &[Totals] {
+        &self.news
     }
 
     /// What workers count with; another one after some configurations.
@@ -351,16 +360,17 @@ fn is_retreat(old: &State, new: &State) -> bool {
     shrinks && old.closed() & !new.closed() == 0 && old.canaries.len() == new.canaries.len()
 }
 
-/// What was seen of each canary between two totals; the first of each is stable's.
-fn seen(before: &[Totals], after: &[Totals]) -> Vec<Seen> {
-    let news: Vec<Totals> = before
-        .iter()
-        .zip(after)
-        .map(|(before, after)| Totals {
-            by_weight: after.by_weight.since(before.by_weight),
-            chosen: after.chosen.since(before.chosen),
-        })
-        .collect();
+/// What came between two totals.
+fn since(before: &[Totals], after: &[Totals]) -> Vec<Totals> {
+    let between = |(before, after): (&Totals, &Totals)| Totals {
+        by_weight: after.by_weight.since(before.by_weight),
+        chosen: after.chosen.since(before.chosen),
+    };
+    before.iter().zip(after).map(between).collect()
+}
+
+/// What was seen of each canary; the first of `news` is stable's.
+fn seen(news: &[Totals]) -> Vec<Seen> {
     let Some((stable, canaries)) = news.split_first() else { return Vec::new() };
     let interval = |stable: Counts, canary: Counts, mut all: Counts| {
         all.add(canary);

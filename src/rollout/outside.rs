@@ -89,7 +89,7 @@ impl Outside {
 
 fn has_requests(seen: &Seen) -> bool {
     let intervals = [&seen.failures, &seen.slow];
-    intervals.iter().any(|it| it.stable.requests + it.canary.requests > 0)
+    intervals.iter().any(|it| it.stable.requests + it.all.requests > 0)
 }
 
 #[cfg(test)]

@@ -1,10 +1,17 @@
 //! Evidence from a Prometheus: a query's answer, and what came since the last one.
 //!
 //! The answer is an instant vector of **counters**. Each series has the label `canary_version`, a
-//! variant's label (others are ignored), and either `code` (`200`, `5xx`: requests; those of 5xx
-//! failed) or `le` (a histogram's buckets, in seconds: `+Inf` is all requests, the bucket of the
-//! latency limit those that were not slow). Moongate's own `http_requests_total` and
-//! `http_request_duration_seconds_bucket` are such.
+//! variant's label (others are ignored), and
+//! - `limit` (`5xx_rate`, `latency`) and `result` (`good`, `bad`): requests as a gateway judges
+//!   them by its own limit. Moongate's `moongate_rollout_evidence_total` is such, and best: one
+//!   failure a user and second, nothing that clients broke off, gRPC's statuses, what hangs;
+//! - or `code` (`200`, `5xx`: requests; those of 5xx failed);
+//! - or `le` (a histogram's buckets, in seconds: `+Inf` is all requests, the bucket of the latency
+//!   limit those that were not slow). `http_requests_total` and
+//!   `http_request_duration_seconds_bucket` are such.
+//!
+//! Requests are compared with stable's where the label `by` says `weight` or is missing; those of
+//! `choice` count against the limit only, for who asks for a canary is another population.
 //!
 //! Each series is compared with itself: best is a query that leaves `instance` where it is and sums
 //! nothing. An instance that is new, or one of whose counters fell, begins anew in this answer and
@@ -38,6 +45,8 @@ pub struct Sample {
     /// The process that it is of: `job` and `instance`.
     process: String,
     version: String,
+    /// Not chosen by header, cookie, rule or script.
+    by_weight: bool,
     what: What,
     value: f64,
 }
@@ -52,6 +61,16 @@ enum What {
     },
     /// Requests that took so many seconds at most.
     Within(f64),
+    /// Requests as a gateway judged them by the limit of failures.
+    Failures {
+        /// They failed.
+        bad: bool,
+    },
+    /// The same by the latency limit.
+    Latency {
+        /// They were over it.
+        bad: bool,
+    },
 }
 
 #[derive(Deserialize)]
@@ -102,20 +121,32 @@ fn sample(series: Series) -> Result<Sample, String> {
     let shown = format!("{metric:?}");
     let missing = |what: &str| format!("a series has no label {what}: {shown}");
     let version = label(VERSION).ok_or_else(|| missing("\"canary_version\""))?.to_owned();
-    let what = match (label("le"), label("code")) {
-        (Some(edge), _) => {
+    let judged = |result: &str| match result {
+        "good" | "bad" => Ok(result == "bad"),
+        _ => Err(format!("\"{result}\" is no result: {shown}")),
+    };
+    let what = match (label("limit").zip(label("result")), label("le"), label("code")) {
+        (Some(("5xx_rate", result)), ..) => What::Failures { bad: judged(result)? },
+        (Some(("latency", result)), ..) => What::Latency { bad: judged(result)? },
+        (Some((limit, _)), ..) => return Err(format!("\"{limit}\" is no limit: {shown}")),
+        (None, Some(edge), _) => {
             let edge = edge.parse().map_err(|_| format!("\"{edge}\" is no edge: {shown}"))?;
             What::Within(edge)
         }
-        (None, Some(code)) => What::Requests { failed: code.starts_with('5') },
-        (None, None) => return Err(missing("\"code\" or \"le\"")),
+        (None, None, Some(code)) => What::Requests { failed: code.starts_with('5') },
+        (None, None, None) => return Err(missing("\"limit\", \"code\" or \"le\"")),
+    };
+    let by_weight = match label("by") {
+        None | Some("weight") => true,
+        Some("choice") => false,
+        Some(by) => return Err(format!("\"{by}\" decides nothing: {shown}")),
     };
     let process = format!("{:?} {:?}", label("job"), label("instance"));
     let value: f64 = value.parse().unwrap_or(f64::NAN);
     if !value.is_finite() || value < 0.0 {
         return Err(format!("a value is no count: {shown}"));
     }
-    Ok(Sample { series: shown, process, version, what, value })
+    Ok(Sample { series: shown, process, version, by_weight, what, value })
 }
 
 /// What makes evidence of answers: it knows the last one.
@@ -131,12 +162,36 @@ pub struct Reader {
     known: HashMap<String, (f64, String)>,
 }
 
-/// Requests of one variant since the last answer.
+/// Requests of one variant since the last answer, by weight or chosen.
 #[derive(Clone, Copy, Debug, Default)]
 struct Came {
-    codes: Counts,
+    failures: Counts,
+    slow: Counts,
     timed: u64,
     quick: u64,
+}
+
+impl Came {
+    /// Another `count` requests of a series.
+    fn add(&mut self, what: What, count: u64, is_limit: impl Fn(f64) -> bool) {
+        let counts = |bad| Counts { requests: count, bad: if bad { count } else { 0 } };
+        match what {
+            What::Requests { failed: bad } | What::Failures { bad } => {
+                self.failures.add(counts(bad));
+            }
+            What::Latency { bad } => self.slow.add(counts(bad)),
+            What::Within(edge) if edge.is_infinite() => self.timed += count,
+            What::Within(edge) if is_limit(edge) => self.quick += count,
+            What::Within(_) => {}
+        }
+    }
+
+    /// Requests, and those that were slow.
+    fn latency(&self) -> Counts {
+        let mut slow = self.slow;
+        slow.add(Counts { requests: self.timed, bad: self.timed.saturating_sub(self.quick) });
+        slow
+    }
 }
 
 impl Reader {
@@ -161,7 +216,7 @@ impl Reader {
         let before: HashSet<&str> = self.known.values().map(|it| it.1.as_str()).collect();
         let fell = |it: &&&Sample| self.known.get(&it.series).is_some_and(|old| it.value < old.0);
         let restarted: HashSet<&str> = ours.iter().filter(fell).map(|it| &*it.process).collect();
-        let mut came = vec![Came::default(); self.labels.len()];
+        let mut came = vec![[Came::default(); 2]; self.labels.len()];
         for it in &ours {
             if !before.contains(&*it.process) || restarted.contains(&*it.process) {
                 continue;
@@ -170,16 +225,8 @@ impl Reader {
             let Some(variant) = self.labels.iter().position(|label| *label == it.version) else {
                 continue;
             };
-            let came = &mut came[variant];
-            match it.what {
-                What::Requests { failed } => {
-                    came.codes.requests += count;
-                    came.codes.bad += if failed { count } else { 0 };
-                }
-                What::Within(edge) if edge.is_infinite() => came.timed += count,
-                What::Within(edge) if self.is_limit(edge) => came.quick += count,
-                What::Within(_) => {}
-            }
+            let came = &mut came[variant][usize::from(!it.by_weight)];
+            came.add(it.what, count, |edge| self.is_limit(edge));
         }
         // A series that is missing once may come back, while its process is there.
         let there: HashSet<&str> = ours.iter().map(|it| it.process.as_str()).collect();
@@ -190,36 +237,42 @@ impl Reader {
         Ok(self.seen(&came))
     }
 
-    fn seen(&self, came: &[Came]) -> Vec<Seen> {
+    fn seen(&self, came: &[[Came; 2]]) -> Vec<Seen> {
         let failures = |it: &Came| match self.has_failures {
-            true => it.codes,
+            true => it.failures,
             // Requests are counted for `min_requests` all the same.
-            false => Counts { requests: it.codes.requests.max(it.timed), bad: 0 },
+            false => Counts { requests: it.failures.requests.max(it.latency().requests), bad: 0 },
         };
-        let slow =
-            |it: &Came| Counts { requests: it.timed, bad: it.timed.saturating_sub(it.quick) };
-        let interval = |stable, canary| Interval { stable, canary, all: canary };
-        let Some((stable, canaries)) = came.split_first() else { return Vec::new() };
-        let of = |it: &Came| Seen {
-            failures: interval(failures(stable), failures(it)),
-            slow: interval(slow(stable), slow(it)),
+        let interval = |stable, canary, mut all: Counts| {
+            all.add(canary);
+            Interval { stable, canary, all }
+        };
+        let Some(([stable, _], canaries)) = came.split_first() else { return Vec::new() };
+        let of = |[by_weight, chosen]: &[Came; 2]| Seen {
+            failures: interval(failures(stable), failures(by_weight), failures(chosen)),
+            slow: interval(stable.latency(), by_weight.latency(), chosen.latency()),
         };
         canaries.iter().map(of).collect()
     }
 
     /// Without any series there is no data, which is no fault of the query.
     fn check(&self, samples: &[&Sample]) -> Result<(), String> {
-        let has_codes = samples.iter().any(|it| matches!(it.what, What::Requests { .. }));
+        let has_codes = samples
+            .iter()
+            .any(|it| matches!(it.what, What::Requests { .. } | What::Failures { .. }));
         if self.has_failures && !has_codes && !samples.is_empty() {
             let advice = "write \"limit 5xx_rate off\" or ask for them";
-            return Err(format!("no series has the label \"code\"; {advice}"));
+            return Err(format!(
+                "no series counts failures (label \"code\" or \"limit\"); {advice}"
+            ));
         }
         let edges = samples.iter().filter_map(|it| match it.what {
             What::Within(edge) => Some(edge),
-            What::Requests { .. } => None,
+            _ => None,
         });
         let edges: Vec<f64> = edges.collect();
-        let has_limit = edges.iter().any(|it| self.is_limit(*it));
+        let has_limit = edges.iter().any(|it| self.is_limit(*it))
+            || samples.iter().any(|it| matches!(it.what, What::Latency { .. }));
         match self.slow_s {
             Some(limit) if !has_limit && !samples.is_empty() => Err(format!(
                 "no bucket has le=\"{limit}\", the latency limit; write \"limit p99 off\", another \

@@ -37,6 +37,7 @@ mod readme;
 mod reload;
 mod retries;
 mod rollout_control;
+mod rollout_evidence;
 mod rollout_guard;
 mod rollout_prometheus;
 mod rollouts;

@@ -287,7 +287,7 @@ pub enum EvidenceSource {
     Prometheus(Prometheus),
 }
 
-/// `evidence prometheus URL QUERY [interval=TIME]`.
+/// `evidence prometheus URL [QUERY] [interval=TIME]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prometheus {

@@ -217,6 +217,9 @@ fn metrics_show_rollouts_and_forget_them() {
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
+    let began = "moongate_rollout_evidence_total{by=\"choice\",canary_version=\"v2\",\
+                 limit=\"latency\",result=\"bad\",rollout=\"shown\"} 0\n";
+    assert!(text.contains(began), "{text}");
     world.asked("shown", Command::Abort).unwrap();
     let decided = "moongate_rollout_events_total{event=\"aborted\",rollout=\"shown\"} 1";
     assert!(metrics::catalog().text().contains(decided));
@@ -224,6 +227,8 @@ fn metrics_show_rollouts_and_forget_them() {
     let text = metrics::catalog().text();
     assert!(!text.contains("moongate_rollout_state{rollout=\"shown\""), "{text}");
     assert!(!text.contains("canary_version=\"v2\",rollout=\"shown\""), "{text}");
+    let evidence = |it: &&str| it.starts_with("moongate_rollout_evidence") && it.contains("shown");
+    assert_eq!(text.lines().find(evidence), None);
 }
 
 #[test]

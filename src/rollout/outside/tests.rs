@@ -38,4 +38,12 @@ fn no_answer_and_no_growth_are_no_evidence() {
     outside.feed().put(count(10));
     assert!(matches!(outside.source(at(13)).0, Source::Outside(_)), "there is data again");
     assert!(outside.is_of(&settings) && outside.fault().is_none());
+    let chosen = "canary_version=v2 by=choice code=200";
+    let both = |chosen_ones: u64| {
+        Ok(answer(&format!("canary_version=v2 code=200 10\n{chosen} {chosen_ones}")))
+    };
+    outside.feed().put(both(1));
+    assert!(matches!(outside.source(at(18)).0, Source::Outside(_)));
+    outside.feed().put(both(2));
+    assert!(matches!(outside.source(at(22)).0, Source::Outside(_)), "testers are data");
 }

@@ -92,7 +92,7 @@ fn what_a_limit_is_judged_by_must_be_there() {
             .starts_with("no bucket has le=\"1.5\"")
     );
     let buckets = "canary_version=v2 le=2 1\ncanary_version=v2 le=+Inf 1";
-    assert!(fault("", buckets).starts_with("no series has the label \"code\""));
+    assert!(fault("", buckets).starts_with("no series counts failures"));
     assert!(Reader::new(&plan(CODES)).read(&answer(codes)).is_ok());
     assert!(Reader::new(&plan("limit 5xx_rate off;")).read(&answer(buckets)).is_ok());
     assert!(Reader::new(&plan("")).read(&[]).is_ok(), "no data is no fault of the query");
@@ -105,6 +105,28 @@ fn requests_count_for_a_latency_limit_alone() {
     let after = answer("canary_version=v2 le=2 5\ncanary_version=v2 le=+Inf 6");
     let seen = reader.read(&after).unwrap()[0];
     assert_eq!((seen.failures.canary, seen.slow.canary), (counts(5, 0), counts(5, 1)));
+}
+
+#[test]
+fn who_asked_for_the_canary_is_not_compared_with_stable() {
+    let mut reader = Reader::new(&plan(""));
+    let lines = |counts: [u64; 5]| {
+        let [stable, good, bad, chosen, slow] = counts;
+        format!(
+            "canary_version=stable by=weight limit=5xx_rate result=good {stable}
+             canary_version=v2 by=weight limit=5xx_rate result=good {good}
+             canary_version=v2 by=weight limit=5xx_rate result=bad {bad}
+             canary_version=v2 by=choice limit=5xx_rate result=bad {chosen}
+             canary_version=v2 by=weight limit=latency result=good {good}
+             canary_version=v2 by=choice limit=latency result=bad {slow}"
+        )
+    };
+    assert_eq!(reader.read(&answer(&lines([9, 9, 9, 9, 9]))).unwrap(), [Seen::default()]);
+    let seen = reader.read(&answer(&lines([109, 19, 10, 14, 12]))).unwrap()[0];
+    assert_eq!((seen.failures.stable, seen.failures.canary), (counts(100, 0), counts(11, 1)));
+    assert_eq!(seen.failures.all, counts(16, 6));
+    assert_eq!((seen.slow.stable, seen.slow.canary), (counts(0, 0), counts(10, 0)));
+    assert_eq!(seen.slow.all, counts(13, 3));
 }
 
 #[test]
@@ -122,9 +144,16 @@ fn answers_that_are_none_are_told() {
         )
     };
     assert!(fault(&of(r#""code":"200""#, "1")).contains("no label \"canary_version\""));
-    assert!(fault(&of(r#""canary_version":"v2""#, "1")).contains("no label \"code\" or \"le\""));
+    assert!(
+        fault(&of(r#""canary_version":"v2""#, "1"))
+            .contains("no label \"limit\", \"code\" or \"le\"")
+    );
     assert!(fault(&of(r#""canary_version":"v2","code":"200""#, "NaN")).contains("is no count"));
     assert!(fault(&of(r#""canary_version":"v2","le":"x""#, "1")).contains("is no edge"));
+    let judged = |labels: &str| fault(&of(&format!(r#""canary_version":"v2",{labels}"#), "1"));
+    assert!(judged(r#""limit":"x","result":"bad""#).contains("\"x\" is no limit"));
+    assert!(judged(r#""limit":"latency","result":"x""#).contains("\"x\" is no result"));
+    assert!(judged(r#""code":"200","by":"x""#).contains("\"x\" decides nothing"));
 }
 
 #[test]

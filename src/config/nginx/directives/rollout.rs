@@ -107,8 +107,8 @@ pub(super) const TABLE: &[Directive] = &[
         ROLLOUT,
         Arity::Between(1, 4),
         evidence,
-        "`local` (default), or `prometheus URL QUERY [interval=10s]`: counters with the labels \
-         `canary_version` and `code`, or `le` for latency.",
+        "`local` (default), or `prometheus URL [QUERY] [interval=10s]`, whose query by default is \
+         `moongate_rollout_evidence_total{rollout=\"NAME\"}`.",
     )
     .ours(),
     custom("webhook", ROLLOUT, ONE, webhook, "A URL that is told of every transition.").ours(),
@@ -269,16 +269,24 @@ fn on_breach(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
 
 fn evidence(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
     let words: Vec<&str> = node.texts().collect();
+    let name = scope.rollout().map_or_else(String::new, |it| it.name.clone());
+    let own = format!("moongate_rollout_evidence_total{{rollout=\"{name}\"}}");
     let prometheus = |url: &str, query: &str, interval_ms| {
         let (at, url, query) = (node.at.clone(), url.to_owned(), query.to_owned());
         Some(EvidenceSource::Prometheus(Prometheus { at, url, query, interval_ms }))
     };
+    let every = |interval: &str| {
+        interval.strip_prefix("interval=").and_then(units::millis).filter(|it| *it > 0)
+    };
     let evidence = match words[..] {
         ["local"] => Some(EvidenceSource::Local),
+        ["prometheus", url] => prometheus(url, &own, None),
+        ["prometheus", url, interval] if interval.starts_with("interval=") => {
+            every(interval).and_then(|it| prometheus(url, &own, Some(it)))
+        }
         ["prometheus", url, query] => prometheus(url, query, None),
         ["prometheus", url, query, interval] => {
-            let interval = interval.strip_prefix("interval=").and_then(units::millis);
-            interval.filter(|it| *it > 0).and_then(|it| prometheus(url, query, Some(it)))
+            every(interval).and_then(|it| prometheus(url, query, Some(it)))
         }
         _ => None,
     };
@@ -287,7 +295,7 @@ fn evidence(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
             lower.once(node, scope.rollout().map(|it| &mut it.evidence), Some(evidence));
         }
         None => {
-            let help = "write local, or prometheus URL \"QUERY\" [interval=10s]";
+            let help = "write local, or prometheus URL [\"QUERY\"] [interval=10s]";
             lower.fault(node, format!("invalid evidence \"{}\"; {help}", words.join(" ")));
         }
     }
