@@ -87,6 +87,9 @@ fn a_runaway_script_costs_its_request_a_500_that_names_it() {
         ("string", 500, memory, 28),
     ];
     let server = gateway(CONF);
+    // What a start costs is no script's.
+    server.expect_logged("serves configuration 1");
+    both_are_fine(&server, "the start");
     for (uri, status, text, line) in shapes {
         let (began, used) = (Instant::now(), cpu(&server));
         let got = ask(&server, &format!("/{uri}"));
@@ -100,10 +103,14 @@ fn a_runaway_script_costs_its_request_a_500_that_names_it() {
         let is_cut = status == 0 && matches!(got, 0 | 200 | 500);
         assert!(got == status || is_cut, "{uri}: {got}");
         assert!(used <= LIMIT, "{uri} took {used:?} of CPU time");
-        // Both workers are as good as before.
-        for _ in 0..8 {
-            assert_eq!(get(server.port(), "/fine").text(), "fine", "after {uri}");
-        }
+        both_are_fine(&server, uri);
+    }
+}
+
+/// Both workers are as good as ever.
+fn both_are_fine(server: &Server, after: &str) {
+    for _ in 0..8 {
+        assert_eq!(get(server.port(), "/fine").text(), "fine", "after {after}");
     }
 }
 

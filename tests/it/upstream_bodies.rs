@@ -19,7 +19,8 @@ const MIB: usize = 1 << 20;
 const SIZES: [usize; 5] = [0, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, 10 * MIB];
 
 fn proxied(port: u16, settings: &str, locations: &str) -> Server {
-    Setup::new(Kind::Moongate).with("ORIGIN", format!("127.0.0.1:{port}")).start(&format!(
+    let setup = Setup::new(Kind::Moongate).small_pages();
+    setup.with("ORIGIN", format!("127.0.0.1:{port}")).start(&format!(
         "http {{ upstream pool {{ server $ORIGIN max_fails=0; keepalive 8; }}\n\
          log_format s '$status $upstream_status $upstream_bytes_sent'; access_log logs/access.log s;\n\
          server {{ listen 127.0.0.1:$PORT; client_max_body_size 50m;\n\
@@ -192,7 +193,7 @@ fn a_client_that_leaves_is_missed_though_nobody_reads_its_body() {
         let mut client = Client::connect(server.port()).expect("it listens");
         let socket = socket2::SockRef::from(&*client.stream());
         socket.set_send_buffer_size(64 << 10).expect("a socket");
-        socket.set_write_timeout(Some(Duration::from_millis(500))).expect("a socket");
+        socket.set_write_timeout(Some(Duration::from_secs(2))).expect("a socket");
         let head = "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 52000000\r\n\r\n";
         client.send(head).expect("it reads");
         let mut held = 0;
@@ -211,7 +212,7 @@ fn a_client_that_leaves_is_missed_though_nobody_reads_its_body() {
     settles("it is logged", true, || {
         server.read("logs/access.log").lines().any(|it| it.starts_with("499 "))
     });
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     drop(go);
 }
 
@@ -262,10 +263,10 @@ fn an_upload_that_is_refused_early_gets_its_answer() {
     }
 }
 
-/// Resident memory of a process, bytes.
+/// Resident memory of a process that is no file, bytes: pages of its program come as they are run.
 fn resident(pid: u32) -> usize {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = text.lines().find_map(|it| it.strip_prefix("VmRSS:")).expect("a line");
+    let line = text.lines().find_map(|it| it.strip_prefix("RssAnon:")).expect("a line");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }
 

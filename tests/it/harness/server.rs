@@ -32,6 +32,7 @@ pub struct Setup {
     conf_name: String,
     wrapper: Vec<String>,
     has_master: bool,
+    small_pages: bool,
 }
 
 impl Setup {
@@ -49,7 +50,15 @@ impl Setup {
             Kind::Moongate => "moongate.conf".to_owned(),
             Kind::Nginx => "nginx.conf".to_owned(),
         };
-        Self { kind, prefix, names, conf_name, wrapper: Vec::new(), has_master: false }
+        Self {
+            kind,
+            prefix,
+            names,
+            conf_name,
+            wrapper: Vec::new(),
+            has_master: false,
+            small_pages: false,
+        }
     }
 
     /// The configuration is called `name`, which messages and the names of Lua chunks show.
@@ -90,6 +99,12 @@ impl Setup {
     /// nginx has its master, so that it can have more than one worker.
     pub fn with_master(mut self) -> Self {
         self.has_master = true;
+        self
+    }
+
+    /// Its memory grows by the page, not by two mebibytes: for tests that measure it.
+    pub fn small_pages(mut self) -> Self {
+        self.small_pages = true;
         self
     }
 
@@ -189,10 +204,12 @@ impl Setup {
         let output = fs::File::create(self.prefix.path().join("logs/output")).expect("a log file");
         let errors = output.try_clone().expect("its copy");
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
-        // SAFETY: prctl(PR_SET_PDEATHSIG) is async-signal-safe and touches only the new process.
+        let huge_pages_off = libc::c_ulong::from(self.small_pages);
+        // SAFETY: prctl is async-signal-safe, and both calls touch only the new process.
         unsafe {
-            command.pre_exec(|| {
+            command.pre_exec(move || {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                libc::prctl(libc::PR_SET_THP_DISABLE, huge_pages_off, 0, 0, 0);
                 Ok(())
             });
         }
