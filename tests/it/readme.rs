@@ -2,6 +2,7 @@
 
 use crate::harness::client::{get, request};
 use crate::harness::server::{Kind, Setup};
+use crate::rollout_control::status;
 
 const README: &str = include_str!("../../README.md");
 
@@ -33,4 +34,32 @@ fn the_canary_is_answered_as_printed() {
         asked += 1;
     }
     assert_eq!(asked, 4);
+}
+
+#[test]
+fn the_rollout_runs_as_it_is_printed() {
+    let marker = "```nginx\nrollout api {";
+    let start = README.find(marker).expect("README has a rollout") + "```nginx\n".len();
+    let length = README[start..].find("```").expect("the block has an end");
+    let (rollout, location) =
+        README[start..start + length].split_once("location").expect("a location");
+    let server = Setup::new(Kind::Moongate).start(&format!(
+        "http {{ upstream backend_v1 {{ server 127.0.0.1:$PORT2; }}\n\
+         upstream backend_v2 {{ server 127.0.0.1:$PORT3; }}\n{rollout}\n\
+         server {{ listen 127.0.0.1:$PORT; location{location} }}\n\
+         server {{ listen 127.0.0.1:$PORT2; return 200 stable; }}\n\
+         server {{ listen 127.0.0.1:$PORT3; return 200 canary; }} }}"
+    ));
+    for (fields, body) in [
+        ("", "stable"),
+        ("X-Canary-Version: v2\r\n", "canary"),
+        ("User-Agent: iPhone\r\n", "canary"),
+        ("User-Agent: iPhone\r\nX-Canary-Version: never\r\n", "stable"),
+    ] {
+        assert_eq!(request(server.port(), "GET", "/", fields).text(), body, "{fields}");
+    }
+    assert_eq!(
+        (&status(&server)["state"], &status(&server)["weight"]),
+        (&"running".into(), &100.into())
+    );
 }
