@@ -67,7 +67,7 @@ fn proxy_passes(locations: &[Location], depth: usize, diagnostics: &mut Diagnost
             _ => None,
         });
         for pass in location.proxy_pass.iter().chain(blocks) {
-            if let Err(message) = proxy_pass_url(&pass.url, pass.grpc) {
+            if let Err(message) = proxy_pass_url(&pass.url, pass.is_bare()) {
                 diagnostics.fault(&pass.at, message);
             }
         }
@@ -204,7 +204,7 @@ impl Walk<'_> {
     }
 
     fn pass_without_uri(&mut self, pass: &ProxyPass) {
-        if !pass.grpc && proxy_pass_has_uri(&pass.url) {
+        if !pass.is_bare() && proxy_pass_has_uri(&pass.url) {
             self.diagnostics.fault(
                 &pass.at,
                 "\"proxy_pass\" cannot have URI part in location given by regular expression, \

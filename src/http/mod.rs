@@ -10,6 +10,7 @@ pub mod escape;
 pub mod h1;
 pub mod headers;
 pub mod host;
+pub mod memcached;
 pub mod method;
 pub mod mime;
 pub mod number;

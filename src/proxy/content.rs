@@ -3,6 +3,7 @@
 use super::echo;
 use super::error::Result;
 use super::files;
+use super::memcached;
 use super::phases::{Flow, Serving};
 use super::redirect;
 use super::retry;
@@ -27,6 +28,9 @@ pub(super) async fn run(serving: &mut Serving<'_>) -> Result<Flow> {
     }
     match content {
         Content::Lua(chunk) => serving.lua_with_body(chunk, Phase::Content).await,
+        Content::Proxy(target) if serving.request.conf().proxy.memcached.is_some() => {
+            Box::pin(memcached::serve(serving, &target)).await
+        }
         Content::Proxy(target) => retry::proxy(serving, &target).await,
         Content::Echo(steps) => echo::serve(serving, &steps).await,
         Content::Metrics => report_metrics(serving),

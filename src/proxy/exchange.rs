@@ -5,12 +5,14 @@
 //! an [`Exchange`] is polled by the request that it serves, and dropping it closes the connection.
 
 mod connection;
+mod memcached;
 mod raw;
 mod receiving;
 mod sending;
 mod transport;
 
 pub(super) use connection::Connection;
+pub(super) use memcached::Asked;
 pub(super) use receiving::Broken;
 pub(super) use sending::{Rest, Sending};
 pub(super) use transport::{Secured, Transport, Unreachable};
@@ -99,6 +101,8 @@ pub(super) struct Exchange {
     keeps: bool,
     /// The peer may switch protocols.
     switches: bool,
+    /// It is a memcached, and was asked this.
+    memcached: Option<Box<Asked>>,
 }
 
 /// A connection to a peer, ready for a request.
@@ -124,6 +128,7 @@ impl Line {
             was_chunked: false,
             keeps: false,
             switches: false,
+            memcached: None,
         }))
     }
 
@@ -280,6 +285,9 @@ impl Exchange {
 
     /// Takes a final head from what was read.
     fn take_head(&mut self, limit: usize) -> Result<Option<ReceivedHead>, Failed> {
+        if self.memcached.is_some() {
+            return self.take_reply(limit);
+        }
         loop {
             let read = self.reader.read(&mut self.connection.input, limit);
             let Some(head) = read.map_err(|error| self.invalid(&error))? else { return Ok(None) };
@@ -316,6 +324,7 @@ impl Exchange {
         self.reader = HeadReader::default();
         self.framing = Framing::Nothing;
         (self.was_chunked, self.keeps, self.switches) = (false, false, false);
+        self.memcached = None;
         let (group, keepalive) = (self.group, self.keepalive);
         pool.put(group, Line(self), &keepalive);
     }

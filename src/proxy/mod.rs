@@ -30,6 +30,7 @@ mod http1;
 mod inline;
 mod limits;
 mod lua_phase;
+mod memcached;
 mod more_headers;
 mod multiplexed;
 mod pace;

@@ -184,7 +184,9 @@ impl Destination {
     async fn by_url(serving: &Serving<'_>, value: Bytes) -> Result<Self, u16> {
         let request = &serving.request;
         let text = String::from_utf8_lossy(&value);
-        let parts = split_url(&text, request.conf().proxy.grpc).map_err(|_| {
+        let proxy = &request.conf().proxy;
+        let is_bare = proxy.grpc || proxy.memcached.is_some();
+        let parts = split_url(&text, is_bare).map_err(|_| {
             request.log(Level::Error, format_args!("invalid URL prefix in \"{text}\""));
             500u16
         })?;

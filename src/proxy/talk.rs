@@ -1,6 +1,7 @@
 //! One try at one peer, by whichever HTTP: the seam behind which HTTP/1 and HTTP/2 differ.
 
-use super::exchange::{self, Broken, Exchange, Failed, Rest, Sending};
+use super::exchange::{self, Asked, Broken, Exchange, Failed, Rest, Sending};
+use super::memcached;
 use super::multiplexed::{self, Held, Stream, Wanted};
 use super::pick::Destination;
 use super::pool::Pool;
@@ -99,6 +100,9 @@ impl Talk {
         let streams = round.begun.is_some();
         let uri = &round.destination.uri;
         let (mut talk, written) = match line {
+            Line::H1(line) if request.conf().proxy.memcached.is_some() => {
+                return memcached::begin(worker, request, round, line, rest);
+            }
             Line::H1(line) => {
                 let mut head = worker.pool.buffer();
                 let written = upstream_request::write_head(request, uri, streams, &mut head);
@@ -186,6 +190,14 @@ impl Talk {
     pub fn surplus(&self) -> Option<&'static str> {
         match self {
             Self::H1(it) => it.surplus(),
+            Self::H2(_) => None,
+        }
+    }
+
+    /// What a memcached was asked, if the peer is one.
+    pub fn asked(&self) -> Option<&Asked> {
+        match self {
+            Self::H1(it) => it.asked(),
             Self::H2(_) => None,
         }
     }

@@ -4,6 +4,7 @@ use super::ahead::{Ahead, Next};
 use super::error::Result;
 use super::exchange::Broken;
 use super::filters;
+use super::memcached;
 use super::phases::{Flow, Serving, cut};
 use super::ranges::Cutter;
 use super::retry::{end_attempt, gone};
@@ -55,6 +56,9 @@ pub(super) async fn pass(
     }
     trailers::note_head(&request, &head);
     *request.upstream_headers.borrow_mut() = head;
+    if proxy.memcached.is_some() && status == 404 {
+        return memcached::not_found(serving, talk);
+    }
     if intercepted {
         end_attempt(&request, None);
         keep(&request, |it| status == 401 && it.eq_ignore_ascii_case(b"www-authenticate"));
@@ -66,6 +70,9 @@ pub(super) async fn pass(
         return Ok(accel_redirect(&request, &target));
     }
     fill(&request, &proxy);
+    if let (Some(conf), Some(asked)) = (&proxy.memcached, talk.asked()) {
+        memcached::complete_head(&request, conf, asked);
+    }
     if matches!(talk, Talk::H2(_)) && talk.is_over() && !request.is_head() {
         // By HTTP/2 a head may say that it is all.
         request.response.borrow_mut().content_length.get_or_insert(0);

@@ -7,9 +7,10 @@ use super::finishing::Finishing;
 use super::limits::{Limits, Pace};
 use super::more_headers::MoreHeaders;
 use crate::config::model;
+use crate::http::memcached::Command;
 use crate::http::setters::Base32;
 use crate::log::{AccessSink, ErrorLog};
-use crate::vars::Template;
+use crate::vars::{Template, Var};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -235,6 +236,8 @@ pub struct ProxyConf {
     pub http2: bool,
     /// It is `grpc_pass` that says so.
     pub grpc: bool,
+    /// memcached is asked, in its own protocol.
+    pub memcached: Option<MemcachedConf>,
     /// `proxy_method`.
     pub method: Option<Template>,
     /// Milliseconds.
@@ -273,6 +276,27 @@ pub struct ProxyConf {
     pub bind: Option<Template>,
     /// `proxy_redirect`: replacement pairs in order.
     pub redirect: Vec<(Template, Template)>,
+}
+
+/// `memc_pass` or `memcached_pass`: the variables that say what is asked.
+#[derive(Clone, Debug)]
+pub struct MemcachedConf {
+    /// The key.
+    pub key: Var,
+    /// The command's name; there is none for `memcached_pass`, which gets.
+    pub command: Option<Var>,
+    /// What is kept, or counted by.
+    pub value: Option<Var>,
+    /// The flags, which a value that is got sets.
+    pub flags: Option<Var>,
+    /// Seconds.
+    pub exptime: Option<Var>,
+    /// `memc_cmds_allowed`
+    pub allowed: Option<Box<[Command]>>,
+    /// `memc_flags_to_last_modified`
+    pub flags_to_last_modified: bool,
+    /// `memcached_gzip_flag`; 0 is none.
+    pub gzip_flag: u32,
 }
 
 /// `proxy_ssl_*`

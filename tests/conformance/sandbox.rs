@@ -1,16 +1,16 @@
-//! Two sandboxes side by side: each a process of `sandbox.sh` that gets the names of files and
+//! Sandboxes side by side: each a process of `sandbox.sh` that gets the names of files and
 //! says the verdict of each block.
 
 use super::lists::{Block, home};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::thread;
 
-/// Sandboxes at a time.
-const SIDE_BY_SIDE: usize = 2;
+/// Sandboxes at a time: blocks wait more than they work, and two processors have enough of these.
+pub const SIDE_BY_SIDE: usize = 5;
 
 /// What a server is given, and how.
 #[derive(Clone, Debug)]
@@ -45,54 +45,83 @@ pub struct Verdict {
     pub because: Vec<String>,
 }
 
-/// Runs all jobs; the verdicts in no order.
-pub fn run(server: &Server, jobs: Vec<Job>) -> Vec<Verdict> {
-    let mut suites: Vec<String> = jobs.iter().map(|it| it.suite.clone()).collect();
-    suites.dedup();
+/// Runs all jobs in so many sandboxes side by side; the verdicts in no order.
+pub fn run(server: &Server, jobs: Vec<Job>, side_by_side: usize) -> Vec<Verdict> {
     let verdicts = Mutex::new(Vec::new());
-    for suite in suites {
-        let of_suite = jobs.iter().rev().filter(|it| it.suite == suite).cloned();
-        let queue = Mutex::new(of_suite.collect::<Vec<_>>());
-        thread::scope(|scope| {
-            for _ in 0..SIDE_BY_SIDE.min(queue.lock().expect("no thread panicked").len()) {
-                scope.spawn(|| serve(server, &suite, &queue, &verdicts));
-            }
-        });
-    }
+    let workers = side_by_side.min(jobs.len());
+    // What takes long comes first, lest all wait for it in the end.
+    let queue = Mutex::new(jobs.into_iter().rev().collect::<Vec<_>>());
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| serve(server, &queue, &verdicts));
+        }
+    });
     verdicts.into_inner().expect("no thread panicked")
 }
 
-/// One sandbox: takes jobs from the queue until there is none.
-fn serve(server: &Server, suite: &str, queue: &Mutex<Vec<Job>>, verdicts: &Mutex<Vec<Verdict>>) {
-    let mut sandbox = Command::new("sh")
-        .arg(home().join("sandbox.sh"))
-        .arg(&server.binary)
-        .arg(folder(suite))
-        .env("CONFORMANCE_MAIN", &server.main)
-        .env("CONFORMANCE_HTTP", &server.http)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("sh is there");
-    let mut orders = sandbox.stdin.take().expect("stdin is piped");
-    let mut lines = BufReader::new(sandbox.stdout.take().expect("stdout is piped")).lines();
+/// Takes jobs from the queue until there is none, in a sandbox for each suite that it comes to.
+fn serve(server: &Server, queue: &Mutex<Vec<Job>>, verdicts: &Mutex<Vec<Verdict>>) {
+    let mut sandbox: Option<Sandbox> = None;
     loop {
         let job = queue.lock().expect("no thread panicked").pop();
         let Some(job) = job else { break };
+        let mut current = match sandbox.take() {
+            Some(it) if it.suite == job.suite => it,
+            _ => Sandbox::open(server, &job.suite),
+        };
+        let found = current.run(&job);
+        verdicts.lock().expect("no thread panicked").extend(found);
+        sandbox = Some(current);
+    }
+}
+
+/// A process of `sandbox.sh`.
+struct Sandbox {
+    suite: String,
+    process: Child,
+    orders: Option<ChildStdin>,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Sandbox {
+    fn open(server: &Server, suite: &str) -> Self {
+        let mut process = Command::new("sh")
+            .arg(home().join("sandbox.sh"))
+            .arg(&server.binary)
+            .arg(folder(suite))
+            .env("CONFORMANCE_MAIN", &server.main)
+            .env("CONFORMANCE_HTTP", &server.http)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("sh is there");
+        let orders = process.stdin.take();
+        let lines = BufReader::new(process.stdout.take().expect("stdout is piped")).lines();
+        Self { suite: suite.to_owned(), process, orders, lines }
+    }
+
+    /// The verdicts of a file's blocks, as far as it comes to its end.
+    fn run(&mut self, job: &Job) -> Vec<Verdict> {
+        let orders = self.orders.as_mut().expect("stdin is piped");
         writeln!(orders, "t/{} {}", job.file, job.blocks.join(",")).expect("the sandbox runs");
+        let mut verdicts = Vec::new();
         loop {
-            let Some(Ok(line)) = lines.next() else { panic!("the sandbox ended early") };
+            let Some(Ok(line)) = self.lines.next() else { panic!("the sandbox ended early") };
             if let Some(done) = line.strip_prefix("done t/") {
-                eprintln!("{suite} {done} s");
-                break;
+                eprintln!("{} {done} s", self.suite);
+                return verdicts;
             }
-            let verdict = verdict(&job, &line);
-            verdicts.lock().expect("no thread panicked").push(verdict);
+            verdicts.push(verdict(job, &line));
         }
     }
-    drop(orders);
-    let _ = sandbox.wait();
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        let _ = self.process.wait();
+    }
 }
 
 /// Where a suite is unpacked.

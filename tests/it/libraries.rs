@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// A server that stops with its test.
-struct Running(Child);
+pub struct Running(Child);
 
 impl Running {
     /// Starts `program` and waits until it answers on `port`.
@@ -45,7 +45,7 @@ fn redis(port: u16) -> Running {
     Running::start("redis-server", port, &[&arguments[..], &["warning"]].concat())
 }
 
-fn memcached(port: u16) -> Running {
+pub fn memcached(port: u16) -> Running {
     let port_text = port.to_string();
     let user = ["-u", "root"];
     let arguments = ["-l", "127.0.0.1", "-p", &port_text, "-U", "0"];

@@ -26,6 +26,7 @@ mod logs;
 mod lua_budgets;
 mod lua_clients;
 mod lua_errors;
+mod memcached;
 mod metrics;
 mod monitoring;
 mod names;

@@ -1,6 +1,6 @@
 //! Locations, and the rewrite module's directives.
 
-use super::{Chunk, Handler, Settings, TryFiles};
+use super::{Chunk, Handler, Memcached, Settings, TryFiles};
 use crate::config::diagnostic::At;
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +62,7 @@ pub enum LocationMatch {
     Named(String),
 }
 
-/// `proxy_pass URL`, or `grpc_pass URL`.
+/// `proxy_pass URL`, `grpc_pass URL`, `memc_pass ADDRESS` or `memcached_pass ADDRESS`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProxyPass {
@@ -75,6 +75,26 @@ pub struct ProxyPass {
     /// `grpc_pass` has it: `grpc://name`, `grpcs://name` or `name`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub grpc: bool,
+    /// memcached answers there: `name`, `name:port` or `unix:PATH`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memcached: Option<Memcached>,
+}
+
+impl ProxyPass {
+    /// The directive that says so.
+    pub fn directive(&self) -> &'static str {
+        match self.memcached {
+            Some(Memcached::Memc) => "memc_pass",
+            Some(Memcached::Memcached) => "memcached_pass",
+            None if self.grpc => "grpc_pass",
+            None => "proxy_pass",
+        }
+    }
+
+    /// Whether its URL needs no scheme, and has neither URI nor default port.
+    pub fn is_bare(&self) -> bool {
+        self.grpc || self.memcached.is_some()
+    }
 }
 
 /// A directive of the rewrite module (and `set_by_lua`, which runs among them).

@@ -9,11 +9,13 @@ mod files;
 mod finishing;
 mod handler;
 mod http;
+mod inherit;
 mod limits;
 mod location;
 mod log;
 mod lua;
 mod main;
+mod memcached;
 mod more_headers;
 mod rollout;
 mod setting;
@@ -36,6 +38,7 @@ pub use location::{
 pub use log::{AccessLog, AccessLogTarget, ErrorLog, ErrorLogTarget, LogFormat, LogFormatEscape};
 pub use lua::{Chunk, ChunkSource, LuaHttp, SharedDict};
 pub use main::{Events, Main, Model, ThreadPool, WorkerProcesses};
+pub use memcached::{Memcached, MemcachedSettings};
 pub use more_headers::{MoreHeader, MoreHeaders};
 pub use rollout::{
     Ask, AskSource, Choice, EvidenceSource, FailureLimit, LatencyLimit, OnBreach, OnMissing,

@@ -1,11 +1,10 @@
 //! The settings that http, server, location and `if` share, each inherited as a whole.
 
-use super::setting::joined;
 use super::{
     AccessLog, AccessRule, AddHeader, Alias, AuthRequestSet, BodyInFile, Chunk, EchoLine, ErrorLog,
     ErrorPage, Expires, IfModifiedSince, LargeBuffers, LimitConn, LimitReq, LingeringClose,
-    MoreHeaders, NextUpstream, PlacedText, Resolver, ServerTokens, SessionCache, SizeUnlimited,
-    Text, TlsVersion, VerifyClient,
+    MemcachedSettings, MoreHeaders, NextUpstream, PlacedText, Resolver, ServerTokens, SessionCache,
+    SizeUnlimited, Text, TlsVersion, VerifyClient,
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,26 +24,11 @@ macro_rules! settings {
 
         impl Settings {
             /// These settings with what they leave open taken from `outer`.
-            fn inherit_whole(&self, outer: &Settings) -> Settings {
+            pub(super) fn inherit_whole(&self, outer: &Settings) -> Settings {
                 Settings { $($name: self.$name.clone().or_else(|| outer.$name.clone()),)* }
             }
         }
     };
-}
-
-impl Settings {
-    /// These settings with what they leave open taken from `outer`. Those of headers-more do not
-    /// hide what the outer block says: they follow it.
-    #[must_use]
-    pub fn inherit(&self, outer: &Settings) -> Settings {
-        let mut settings = self.inherit_whole(outer);
-        if self.root.is_some() {
-            settings.alias = self.alias;
-        }
-        settings.more_headers = joined(&outer.more_headers, &self.more_headers);
-        settings.more_input_headers = joined(&outer.more_input_headers, &self.more_input_headers);
-        settings
-    }
 }
 
 settings! {
@@ -363,6 +347,10 @@ settings! {
     http2: bool,
     /// `http2_max_concurrent_streams`; default 128 (server level).
     http2_max_concurrent_streams: u32,
+    /// `memc_*`, a setting at a time.
+    memc: MemcachedSettings,
+    /// `memcached_*`, a setting at a time.
+    memcached: MemcachedSettings,
     /// `proxy_redirect FROM TO` pairs; `None` in a pair is `default`; empty is `off`.
     proxy_redirect: Vec<Option<(Text, Text)>>,
     /// `server_rewrite_by_lua*`.

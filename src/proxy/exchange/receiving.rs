@@ -3,6 +3,7 @@
 use super::{CLOSED, Exchange, TIMED_OUT};
 use crate::http::h1::chunked::{Decoder, Policy};
 use crate::http::h1::response_head::ReceivedHead;
+use crate::http::memcached::END_OF_VALUE;
 use crate::proxy::multiplexed::Interrupted;
 use crate::proxy::pool::Pool;
 use crate::sys::errno::Errno;
@@ -25,6 +26,10 @@ pub(super) enum Framing {
     NoChunks,
     /// The connection ends with it.
     UntilClose,
+    /// A value of memcached: so many bytes are left of it, and of what ends it.
+    Value(u64, usize),
+    /// Something else came behind a value.
+    NoEnd,
 }
 
 /// Why a body breaks off.
@@ -59,6 +64,16 @@ impl fmt::Display for Broken {
 impl Exchange {
     /// Knows by the head how long the body is; `headless` where the request asked for a head only.
     pub fn expect_body(&mut self, head: &ReceivedHead, headless: bool) {
+        if let Some(asked) = &self.memcached {
+            self.keeps = true;
+            let length = head.content_length.unwrap_or(0);
+            self.framing = match asked.flags {
+                Some(_) => Framing::Value(length, END_OF_VALUE.len()),
+                None if length > 0 => Framing::Length(length),
+                None => Framing::Nothing,
+            };
+            return self.skip_end();
+        }
         self.keeps = !head.closes;
         self.was_chunked = head.chunked;
         self.framing = match (head.chunked, head.content_length) {
@@ -74,7 +89,7 @@ impl Exchange {
 
     /// Whether the body was read to its end.
     pub fn is_over(&self) -> bool {
-        matches!(self.framing, Framing::Nothing)
+        matches!(self.framing, Framing::Nothing | Framing::NoEnd)
     }
 
     /// The next piece of the body; `None` at its end. Sends on, if the request is not whole yet.
@@ -120,7 +135,18 @@ impl Exchange {
         match &mut self.framing {
             Framing::NoChunks => return Err(Broken::Chunks),
             _ if input.is_empty() => return Ok(None),
-            Framing::Nothing => return Ok(None),
+            Framing::Nothing | Framing::NoEnd => return Ok(None),
+            Framing::Value(0, _) => {
+                self.skip_end();
+                return Ok(None);
+            }
+            Framing::Value(left, _) => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                *left -= here as u64;
+                let chunk = input.split_to(here).freeze();
+                self.skip_end();
+                return Ok(Some(chunk));
+            }
             Framing::UntilClose => return Ok(Some(input.split().freeze())),
             Framing::Length(left) => {
                 let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
@@ -151,6 +177,25 @@ impl Exchange {
         Ok(Some(chunk))
     }
 
+    /// Takes what ends a value of memcached, as far as it is there; something else ends it, too,
+    /// and the connection.
+    fn skip_end(&mut self) {
+        let Framing::Value(0, left) = &mut self.framing else { return };
+        let input = &mut self.connection.input;
+        let wanted = &END_OF_VALUE[END_OF_VALUE.len() - *left..];
+        let here = wanted.len().min(input.len());
+        if wanted[..here] != input[..here] {
+            self.framing = Framing::NoEnd;
+            self.keeps = false;
+            return;
+        }
+        input.advance(here);
+        *left -= here;
+        if *left == 0 {
+            self.framing = Framing::Nothing;
+        }
+    }
+
     /// Drops the framing at the front of what was read: how many bytes of data are there now.
     fn skip_framing(&mut self) -> usize {
         let Framing::Chunked(decoder, ready) = &mut self.framing else { return 0 };
@@ -174,6 +219,9 @@ impl Exchange {
 
     /// What is to be said of bytes that the peer sent behind its response, in nginx's words.
     pub fn surplus(&self) -> Option<&'static str> {
+        if matches!(self.framing, Framing::NoEnd) {
+            return Some("memcached sent invalid trailer");
+        }
         let surplus = self.is_over() && !self.connection.input.is_empty();
         surplus.then_some(match self.was_chunked {
             true => "upstream sent data after final chunk while reading upstream",

@@ -22,6 +22,8 @@ pub(in crate::proxy) struct Sending {
     out: Vec<u8>,
     at: usize,
     rest: Rest,
+    /// What ends a body from a file.
+    end: &'static [u8],
     sent: u64,
     /// Why no more can be sent.
     error: Option<io::Error>,
@@ -52,7 +54,16 @@ impl Sending {
             }
             rest => rest,
         };
-        Self { out: head, at: 0, rest, sent: 0, error: None }
+        Self { out: head, at: 0, rest, end: b"", sent: 0, error: None }
+    }
+
+    /// A request whose body `end` follows.
+    pub fn with_end(head: Vec<u8>, rest: Rest, end: &'static [u8]) -> Self {
+        let rest = match rest {
+            Rest::Memory(bytes) => Rest::Memory([&bytes, end].concat().into()),
+            rest => rest,
+        };
+        Self { end, ..Self::new(head, rest) }
     }
 
     /// Bytes that were sent.
@@ -168,7 +179,10 @@ impl Sending {
     fn refill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Rest::File(file, left) = &mut self.rest else { return Poll::Pending };
         if *left == 0 {
-            self.rest = Rest::Nothing;
+            self.rest = match std::mem::take(&mut self.end) {
+                b"" => Rest::Nothing,
+                end => Rest::Memory(Bytes::from_static(end)),
+            };
             return Poll::Ready(Ok(()));
         }
         self.out.clear();

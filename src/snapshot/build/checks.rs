@@ -18,7 +18,7 @@ impl Build<'_> {
         at: &At,
         family: &str,
     ) {
-        let Some(parts) = split_url(&pass.url, pass.grpc).ok().filter(|it| it.is_tls) else {
+        let Some(parts) = split_url(&pass.url, pass.is_bare()).ok().filter(|it| it.is_tls) else {
             return;
         };
         let model = self.inputs.model.clone();

@@ -243,6 +243,7 @@ impl Build<'_> {
             http11: matches!(settings.proxy_http_version, Some(11 | 20)),
             http2,
             grpc: false,
+            memcached: None,
             method: settings.proxy_method.as_ref().map(|it| self.template(it, at)),
             connect_timeout_ms: settings.proxy_connect_timeout_ms.unwrap_or(60_000),
             send_timeout_ms: settings.proxy_send_timeout_ms.unwrap_or(60_000),

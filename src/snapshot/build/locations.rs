@@ -2,6 +2,7 @@
 
 use super::Build;
 use super::grpc;
+use super::memcached;
 use super::proxy_pass::{default_redirect, may_be_tls};
 use crate::config::diagnostic::At;
 use crate::config::model;
@@ -100,9 +101,19 @@ impl Build<'_> {
         prefix: &str,
     ) -> Arc<Conf> {
         let is_grpc = pass.is_some_and(|it| it.grpc);
-        let of_grpc = is_grpc.then(|| grpc::as_proxy(settings));
-        let settings = of_grpc.as_ref().unwrap_or(settings);
+        let rules = pass.and_then(|it| it.memcached);
+        let own = match rules {
+            Some(rules) => Some(memcached::as_proxy(settings, rules)),
+            None => is_grpc.then(|| grpc::as_proxy(settings)),
+        };
+        let settings = own.as_ref().unwrap_or(settings);
         let mut conf = self.conf(settings, at);
+        if let Some(rules) = rules {
+            let asked = self.memcached_conf(settings, rules, at);
+            let written = Arc::make_mut(&mut conf);
+            Arc::make_mut(&mut written.proxy).memcached = Some(asked);
+            return conf;
+        }
         if is_grpc {
             let conf = Arc::make_mut(&mut conf);
             Arc::make_mut(&mut conf.proxy).grpc = true;

@@ -62,6 +62,9 @@ impl Build<'_> {
                 _ => {}
             }
             self.declare_settings(&location.settings);
+            if let Some(pass) = &location.proxy_pass {
+                self.declare_pass(pass);
+            }
             self.declare_program(&location.rewrite);
             self.declare_locations(&location.locations);
         }
@@ -70,6 +73,13 @@ impl Build<'_> {
     fn declare_settings(&mut self, settings: &model::Settings) {
         for line in settings.auth_request_set.iter().flatten() {
             self.declare_variable(&line.variable, &line.at);
+        }
+    }
+
+    /// The variables by which memcached is asked.
+    fn declare_pass(&mut self, pass: &model::ProxyPass) {
+        if let Some(rules) = pass.memcached {
+            self.declare_memcached(rules, &pass.at);
         }
     }
 
@@ -86,6 +96,9 @@ impl Build<'_> {
                     if let model::Condition::Matches { regex, caseless, .. } = &block.condition {
                         self.regex(regex, *caseless, &block.at);
                     }
+                    if let Some(pass) = &block.proxy_pass {
+                        self.declare_pass(pass);
+                    }
                     self.declare_program(&block.rewrite);
                 }
                 RewriteOp::Rewrite(rewrite) => {
@@ -96,7 +109,7 @@ impl Build<'_> {
         }
     }
 
-    fn declare_variable(&mut self, name: &str, at: &crate::config::diagnostic::At) {
+    pub(super) fn declare_variable(&mut self, name: &str, at: &crate::config::diagnostic::At) {
         if let Err(message) = self.names.declare(name.as_bytes()) {
             self.diagnostics.fault(at, message);
         }

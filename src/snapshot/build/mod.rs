@@ -12,6 +12,7 @@ mod grpc;
 mod limits;
 mod locations;
 mod maps;
+mod memcached;
 mod proxy_pass;
 mod rewrite;
 mod rollouts;

@@ -23,7 +23,7 @@ impl Build<'_> {
 
     fn static_target(&mut self, pass: &model::ProxyPass) -> TargetKind {
         let at = &pass.at;
-        let parts = split_url(&pass.url, pass.grpc).unwrap_or_else(|message| {
+        let parts = split_url(&pass.url, pass.is_bare()).unwrap_or_else(|message| {
             self.diagnostics.fault(at, message);
             UrlParts::default()
         });
@@ -64,7 +64,7 @@ pub struct UrlParts {
     pub is_unix: bool,
     /// `https://` or `grpcs://`
     pub is_tls: bool,
-    /// gRPC has no port by default.
+    /// gRPC and memcached have no port by default.
     is_grpc: bool,
 }
 
@@ -136,12 +136,12 @@ impl UrlParts {
     }
 }
 
-/// Takes a URL of `proxy_pass` apart, or of `grpc_pass`.
+/// Takes a URL of `proxy_pass` apart, or where it is `bare`, of `grpc_pass` or `memc_pass`.
 ///
 /// # Errors
 /// `invalid URL prefix`, and what of it is not supported.
-pub fn split_url(url: &str, grpc: bool) -> Result<UrlParts, String> {
-    if grpc {
+pub fn split_url(url: &str, bare: bool) -> Result<UrlParts, String> {
+    if bare {
         return split_grpc(url);
     }
     let begins =
@@ -192,7 +192,7 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 
 /// Whether TLS is asked for, or may be once variables are known.
 pub(super) fn may_be_tls(pass: &model::ProxyPass) -> bool {
-    has_variables(&pass.url) || split_url(&pass.url, pass.grpc).is_ok_and(|it| it.is_tls)
+    has_variables(&pass.url) || split_url(&pass.url, pass.is_bare()).is_ok_and(|it| it.is_tls)
 }
 
 /// Pairs of `proxy_redirect default` for a static target.

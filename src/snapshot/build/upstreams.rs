@@ -71,7 +71,7 @@ fn implicit(pass: &model::ProxyPass, http: &Http) -> Option<Implicit> {
         return None;
     }
     // What is wrong with it is reported where the location is compiled.
-    let parts = split_url(&pass.url, pass.grpc).ok()?;
+    let parts = split_url(&pass.url, pass.is_bare()).ok()?;
     let name = parts.upstream_name();
     if http.upstreams.iter().any(|it| it.name.eq_ignore_ascii_case(&name)) {
         return None;

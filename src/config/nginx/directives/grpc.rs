@@ -96,7 +96,7 @@ fn grpc_pass(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
         return lower.duplicate(node);
     }
     replace_content(lower, scope, node);
-    let pass = ProxyPass { at: node.at.clone(), url, grpc: true };
+    let pass = ProxyPass { at: node.at.clone(), url, grpc: true, memcached: None };
     match scope {
         Scope::Location(it) => it.proxy_pass = Some(pass),
         Scope::LocationIf(it) => it.proxy_pass = Some(pass),

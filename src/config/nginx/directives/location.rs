@@ -115,7 +115,7 @@ pub(super) fn replace_content(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node
     if name != "proxy_pass"
         && let Some(pass) = proxy_pass.take()
     {
-        lost.push(if pass.grpc { "grpc_pass" } else { "proxy_pass" }.to_owned());
+        lost.push(pass.directive().to_owned());
     }
     if !name.starts_with("content_by_lua")
         && let Some(chunk) = content.take()

@@ -18,6 +18,7 @@ mod log;
 mod lua;
 mod lua_socket;
 mod map;
+mod memcached;
 mod more_headers;
 mod proxy;
 mod proxy_ssl;
@@ -57,6 +58,7 @@ pub fn all() -> impl Iterator<Item = &'static Directive> {
         limits::TABLE,
         echo::TABLE,
         setters::TABLE,
+        memcached::TABLE,
         more_headers::TABLE,
         log::TABLE,
         lua::TABLE,

@@ -164,14 +164,19 @@ fn proxy_pass(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
         Scope::LocationIf(it) => &mut it.proxy_pass,
         _ => return,
     };
-    if let Some(lost) = slot.take_if(|it| it.grpc) {
+    if let Some(lost) = slot.take_if(|it| it.is_bare()) {
         let message = format!(
-            "\"proxy_pass\" answers here; \"grpc_pass\", written in {}, has no effect",
+            "\"proxy_pass\" answers here; \"{}\", written in {}, has no effect",
+            lost.directive(),
             lost.at
         );
         lower.warning(node, message);
     }
-    lower.once(node, Some(slot), Some(ProxyPass { at: node.at.clone(), url, grpc: false }));
+    lower.once(
+        node,
+        Some(slot),
+        Some(ProxyPass { at: node.at.clone(), url, grpc: false, memcached: None }),
+    );
     replace_content(lower, scope, node);
 }
 
@@ -187,7 +192,7 @@ pub(super) fn check_url(url: &str) -> Result<(), String> {
     peer_address(authority(url)).map(|_| ())
 }
 
-/// The same of `grpc_pass`, which needs no scheme and takes no URI.
+/// The same of `grpc_pass` and `memc_pass`, which need no scheme and take no URI.
 pub(super) fn check_grpc_url(url: &str) -> Result<(), String> {
     if url.contains('$') {
         return Ok(());
@@ -221,7 +226,7 @@ fn authority(url: &str) -> &str {
 /// The upstream that a URL without variables names, in lower case.
 pub(super) fn static_upstream(pass: &ProxyPass) -> Option<String> {
     let url = pass.url.as_str();
-    let authority = match pass.grpc {
+    let authority = match pass.is_bare() {
         true => behind(&["grpc://", "grpcs://"], url).unwrap_or(url),
         false => authority(url),
     };

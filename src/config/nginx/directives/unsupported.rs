@@ -7,13 +7,13 @@ const ACCESS: &str = "decide in access_by_lua_block, or in front of Moongate";
 const CACHE: &str = "answers are not cached";
 const MAPPED: &str = "use map, or Lua";
 const METHODS: &str = "compare $request_method in \"if\", or decide in access_by_lua_block";
-const OTHER: &str = "only HTTP upstreams are, by proxy_pass, and gRPC by grpc_pass";
+const OTHER: &str =
+    "only HTTP upstreams are, by proxy_pass, gRPC by grpc_pass, memcached by memc_pass";
 const PHASE: &str = "use rewrite_by_lua_block or access_by_lua_block";
 const REALIP: &str = "the client's address is the connection's; read $http_x_forwarded_for";
 const CHARSET: &str = "bodies are not converted; let the upstream do that";
 const STATIC: &str = "files are left to an upstream";
 const STATUS: &str = "use \"metrics;\" in a location, or the admin listener's /status";
-const MEMCACHED: &str = "use resty.memcached in content_by_lua_block";
 const REDIS: &str = "use resty.redis in content_by_lua_block";
 const TICKETS: &str = "OpenSSL draws the keys of tickets, anew for each configuration";
 const REVOKED: &str = "compare $ssl_client_serial in access_by_lua_block";
@@ -25,8 +25,9 @@ pub(super) const FAMILIES: &[(&str, &str)] = &[
     ("fastcgi_", OTHER),
     ("scgi_", OTHER),
     ("uwsgi_", OTHER),
-    ("memcached_", MEMCACHED),
-    ("memc_", MEMCACHED),
+    ("memcached_", ""),
+    ("memc_upstream_", "max_fails and fail_timeout stand behind \"server\" of an upstream"),
+    ("memc_", ""),
     ("redis_", REDIS),
     ("redis2_", REDIS),
     ("grpc_", ""),
