@@ -106,9 +106,10 @@ fn variables(http: &Http, diagnostics: &mut Diagnostics) {
         }
     }
     let maps = http.maps.iter().map(|it| (&it.at, &it.variable));
+    let geos = http.geos.iter().map(|it| (&it.at, &it.variable));
     let splits = http.split_clients.iter().map(|it| (&it.at, &it.variable));
     let mut seen = BTreeMap::new();
-    for (at, variable) in maps.chain(splits) {
+    for (at, variable) in maps.chain(geos).chain(splits) {
         if let Some(first) = seen.insert(variable.to_ascii_lowercase(), at) {
             let message = format!("\"${variable}\" is defined again; the first is in {first}");
             diagnostics.push(Diagnostic::warning(at, message));

@@ -80,6 +80,7 @@ impl Request {
             Var::Builtin(builtin) => self.append_builtin(*builtin, out),
             Var::Slot(slot) => put(self.slot(*slot).as_deref(), out),
             Var::Map(number, slot) => put(self.mapped(usize::from(*number), *slot).as_deref(), out),
+            Var::Geo(number, slot) => put(self.geo(*number, *slot).as_deref(), out),
             Var::Split(number, slot) => {
                 put(self.split(usize::from(*number), *slot).as_deref(), out)
             }
@@ -115,7 +116,7 @@ impl Request {
     /// `variable "x" not changeable` for one that may not be assigned.
     pub fn assign(&self, target: &Assign, value: Option<Bytes>) -> Result<(), &'static str> {
         match target {
-            Var::Slot(slot) | Var::Map(_, slot) | Var::Split(_, slot) => {
+            Var::Slot(slot) | Var::Map(_, slot) | Var::Geo(_, slot) | Var::Split(_, slot) => {
                 self.set_slot(*slot, value);
             }
             Var::Builtin(Builtin::Args) => {

@@ -13,6 +13,7 @@ pub mod echo;
 mod evaluate;
 pub mod explain;
 mod fields;
+mod geo;
 pub mod limits;
 mod log_line;
 mod parametric;

@@ -58,6 +58,8 @@ pub struct Snapshot {
     pub names: Names,
     /// `map` blocks by number.
     pub maps: Vec<Map>,
+    /// `geo` blocks by number.
+    pub geos: Vec<crate::vars::geo::Geo>,
     /// `split_clients` blocks by number.
     pub splits: Vec<Split>,
     /// `rollout` blocks by number, as requests obey them.

@@ -1,6 +1,7 @@
 //! Variables: names resolved once to what they denote, texts with `$name` compiled to templates.
 
 pub mod builtin;
+pub mod geo;
 pub mod names;
 pub mod split_clients;
 pub mod template;

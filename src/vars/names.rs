@@ -32,6 +32,8 @@ pub enum Var {
     Map(u16, u16),
     /// Declared by `split_clients`: its number, and the slot that remembers its result.
     Split(u16, u16),
+    /// Declared by `geo`: its number, and the slot that remembers its value.
+    Geo(u16, u16),
     /// Declared by `rollout`: its number. The upstream of the variant that it chose.
     Rollout(u16),
 }
@@ -74,9 +76,12 @@ impl Names {
         if let Some(var) = self.resolve(&lower) {
             return match &var {
                 Var::Builtin(it) if !it.is_writable() => Err(duplicate(name)),
-                Var::Builtin(_) | Var::Slot(_) | Var::Map(..) | Var::Split(..) | Var::Arg(_) => {
-                    Ok(var)
-                }
+                Var::Builtin(_)
+                | Var::Slot(_)
+                | Var::Map(..)
+                | Var::Geo(..)
+                | Var::Split(..)
+                | Var::Arg(_) => Ok(var),
                 _ => Err(duplicate(name)),
             };
         }
@@ -92,6 +97,15 @@ impl Names {
     pub fn declare_map(&mut self, name: &[u8], number: u16) -> Result<(), String> {
         let slot = self.slot()?;
         self.declare_computed(name, Var::Map(number, slot))
+    }
+
+    /// Declares the variable of the `geo` with this number.
+    ///
+    /// # Errors
+    /// As [`Names::declare`].
+    pub fn declare_geo(&mut self, name: &[u8], number: u16) -> Result<(), String> {
+        let slot = self.slot()?;
+        self.declare_computed(name, Var::Geo(number, slot))
     }
 
     /// Declares the variable of the `split_clients` with this number.
@@ -153,7 +167,7 @@ impl Names {
             Var::SentTrailer(name) => text("sent_trailer_", name),
             Var::UpstreamTrailer(name) => text("upstream_trailer_", name),
             Var::Capture(number) => number.to_string(),
-            Var::Slot(_) | Var::Map(..) | Var::Split(..) | Var::Rollout(_) => {
+            Var::Slot(_) | Var::Map(..) | Var::Geo(..) | Var::Split(..) | Var::Rollout(_) => {
                 let named = self.declared.iter().find(|it| it.1 == var);
                 named.map(|it| text("", it.0)).unwrap_or_default()
             }

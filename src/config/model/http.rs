@@ -1,7 +1,7 @@
 //! The `http` block: servers, and what they share.
 
 use super::{
-    Handler, LimitConnZone, LimitReqZone, Location, LogFormat, LuaHttp, RewriteOp, Rollout,
+    Geo, Handler, LimitConnZone, LimitReqZone, Location, LogFormat, LuaHttp, RewriteOp, Rollout,
     Settings, Text, TryFiles, Upstream,
 };
 use crate::config::diagnostic::At;
@@ -25,6 +25,9 @@ pub struct Http {
     pub explain_secret_file: Option<String>,
     /// `map` blocks.
     pub maps: Vec<Map>,
+    /// `geo` blocks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub geos: Vec<Geo>,
     /// `split_clients` blocks.
     pub split_clients: Vec<SplitClients>,
     /// `upstream_list` lines: names of lists and the upstreams in them.

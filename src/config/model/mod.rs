@@ -7,6 +7,7 @@
 pub mod access;
 mod files;
 mod finishing;
+mod geo;
 mod handler;
 mod http;
 mod inherit;
@@ -26,6 +27,7 @@ mod upstream;
 pub use access::{AccessRule, AuthRequestSet, Whom};
 pub use files::{Alias, IfModifiedSince, TriedFile, TryFiles, TryLast};
 pub use finishing::{Expires, Lifetime};
+pub use geo::{Geo, GeoNetwork, GeoProxy, GeoRange};
 pub use handler::{EchoCommand, EchoLine, EchoVerb, Handler};
 pub use http::{
     Http, Listen, Map, MapEntry, Resolver, Server, ServerName, SplitClients, SplitPart,

@@ -127,7 +127,9 @@ fn writable(name: &Name) -> Result<&Var, ApiError> {
         Some(Var::Builtin(builtin)) if !builtin.is_writable() => Err(not_changeable(name)),
         Some(Var::Http(header)) if KNOWN_HTTP.contains(&&**header) => Err(not_changeable(name)),
         Some(Var::SentHttp(header)) if KNOWN_SENT.contains(&&**header) => Err(not_changeable(name)),
-        Some(var @ (Var::Builtin(_) | Var::Slot(_) | Var::Map(..) | Var::Split(..))) => Ok(var),
+        Some(
+            var @ (Var::Builtin(_) | Var::Slot(_) | Var::Map(..) | Var::Geo(..) | Var::Split(..)),
+        ) => Ok(var),
         _ => Err(not_found(name)),
     }
 }

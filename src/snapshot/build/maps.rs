@@ -1,4 +1,4 @@
-//! `map` and `split_clients`, compiled; and the names that a configuration declares.
+//! `map`, `geo` and `split_clients`, compiled; and the names that a configuration declares.
 
 use super::Build;
 use crate::config::model;
@@ -6,6 +6,7 @@ use crate::config::model::Http;
 use crate::config::model::RewriteOp;
 use crate::snapshot::Map;
 use crate::snapshot::server_names::Wildcards;
+use crate::vars::geo::Geo;
 use crate::vars::split_clients::Split;
 use foldhash::HashMap;
 use foldhash::HashMapExt;
@@ -18,6 +19,12 @@ impl Build<'_> {
             let number = u16::try_from(number).unwrap_or(u16::MAX);
             if let Err(message) = self.names.declare_map(map.variable.as_bytes(), number) {
                 self.diagnostics.fault(&map.at, message);
+            }
+        }
+        for (number, geo) in http.geos.iter().enumerate() {
+            let number = u16::try_from(number).unwrap_or(u16::MAX);
+            if let Err(message) = self.names.declare_geo(geo.variable.as_bytes(), number) {
+                self.diagnostics.fault(&geo.at, message);
             }
         }
         for (number, split) in http.split_clients.iter().enumerate() {
@@ -154,6 +161,13 @@ impl Build<'_> {
             }
         }
         compiled
+    }
+
+    pub(super) fn geos(&mut self, http: &Http) -> Vec<Geo> {
+        let source = |build: &mut Self, it: &model::Geo| {
+            it.source.as_ref().map(|name| build.variable(name, &it.at))
+        };
+        http.geos.iter().map(|it| Geo::new(it, source(self, it))).collect()
     }
 
     pub(super) fn splits(&mut self, http: &Http) -> Vec<Split> {

@@ -123,6 +123,7 @@ impl Build<'_> {
         self.upstreams(http);
         self.zones(http);
         let maps = self.maps(http);
+        let geos = self.geos(http);
         let splits = self.splits(http);
         let assignments = self.assignments(http, &rollouts);
         let explain_secret = self.explain_secret(http);
@@ -137,6 +138,7 @@ impl Build<'_> {
             locations: std::mem::take(&mut self.locations),
             names: std::mem::take(&mut self.names),
             maps,
+            geos,
             splits,
             assignments,
             explain_secret,

@@ -63,6 +63,11 @@ fn whom(text: &str) -> Option<(Whom, bool)> {
         "unix:" => return Some((Whom::Unix, true)),
         _ => {}
     }
+    network_of(text).map(|(address, bits, exact)| (Whom::Network { address, bits }, exact))
+}
+
+/// The network `ADDRESS[/BITS]`: its address, how many bits count, and whether no others are set.
+pub(super) fn network_of(text: &str) -> Option<(IpAddr, u8, bool)> {
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits)),
         None => (text, None),
@@ -77,7 +82,7 @@ fn whom(text: &str) -> Option<(Whom, bool)> {
         }
     };
     let net = network(address, bits);
-    Some((Whom::Network { address: net, bits }, net == address))
+    Some((net, bits, net == address))
 }
 
 fn request_set(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {

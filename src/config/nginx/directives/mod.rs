@@ -7,6 +7,7 @@ mod core;
 mod echo;
 mod files;
 mod finishing;
+mod geo;
 mod grpc;
 mod grpc_ssl;
 mod health;
@@ -52,6 +53,7 @@ pub fn all() -> impl Iterator<Item = &'static Directive> {
         grpc_ssl::TABLE,
         ssl::TABLE,
         map::TABLE,
+        geo::TABLE,
         rollout::TABLE,
         rollout_choice::TABLE,
         access::TABLE,

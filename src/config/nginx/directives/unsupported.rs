@@ -118,7 +118,6 @@ pub(super) const TABLE: &[Directive] = &[
     unsupported("proxy_store_access", CACHE),
     unsupported("ancient_browser", MAPPED),
     unsupported("ancient_browser_value", MAPPED),
-    unsupported("geo", MAPPED),
     unsupported("modern_browser", MAPPED),
     unsupported("modern_browser_value", MAPPED),
     unsupported("limit_except", METHODS),
