@@ -18,6 +18,9 @@ pub struct Patterns {
     kept: RefCell<Cache<Program>>,
     transient: RefCell<Cache<Program>>,
     templates: RefCell<Cache<Template>>,
+    /// Those that Lua knows by their place: one that is not kept, and then what is kept for ever.
+    placed: RefCell<Vec<Option<Rc<Program>>>>,
+    max_entries: usize,
     match_limit: u32,
 }
 
@@ -47,8 +50,27 @@ impl Patterns {
             kept: RefCell::new(Cache::new(max_entries)),
             transient: RefCell::new(Cache::new(MAX_TRANSIENT)),
             templates: RefCell::new(Cache::new(max_entries)),
+            placed: RefCell::new(vec![None]),
+            max_entries,
             match_limit,
         }
+    }
+
+    /// Gives `program` a place, for ever if it `is_kept` and there is room; else it is place 0,
+    /// until the next.
+    pub fn place(&self, is_kept: bool, program: Rc<Program>) -> usize {
+        let mut placed = self.placed.borrow_mut();
+        if is_kept && placed.len() <= self.max_entries {
+            placed.push(Some(program));
+            return placed.len() - 1;
+        }
+        placed[0] = Some(program);
+        0
+    }
+
+    /// The program at `place`.
+    pub fn at(&self, place: usize) -> Option<Rc<Program>> {
+        self.placed.borrow().get(place)?.clone()
     }
 
     /// The compiled `pattern` for the option `letters`, which were read into `options`;

@@ -113,6 +113,8 @@ pub struct Code {
     code: NonNull<sys::pcre2_code_8>,
     group_count: usize,
     names: Vec<(Box<[u8]>, usize)>,
+    /// It is machine code, and a subject needs no check before it runs.
+    is_direct: bool,
 }
 
 // SAFETY: compiled (and JIT-compiled) code is not written to after `compile` returned; PCRE2
@@ -154,11 +156,13 @@ impl Code {
             compiled
         };
         let compiled = NonNull::new(compiled).ok_or(CompileError { code, offset })?;
-        if jit {
-            // SAFETY: compiled is live and not shared yet. A failure leaves it as it was.
-            unsafe { sys::pcre2_jit_compile_8(compiled.as_ptr(), sys::PCRE2_JIT_COMPLETE) };
-        }
-        let mut this = Self { code: compiled, group_count: 0, names: Vec::new() };
+        // SAFETY: compiled is live and not shared yet. A failure leaves it as it was.
+        let has_machine_code = jit
+            && unsafe { sys::pcre2_jit_compile_8(compiled.as_ptr(), sys::PCRE2_JIT_COMPLETE) } == 0;
+        let mut this = Self { code: compiled, group_count: 0, names: Vec::new(), is_direct: false };
+        // A pattern may say `(*UTF)` itself: what counts is what came of it.
+        let options = this.number_of(sys::PCRE2_INFO_ALLOPTIONS) as u32;
+        this.is_direct = has_machine_code && options & sys::PCRE2_UTF == 0;
         this.group_count = this.number_of(sys::PCRE2_INFO_CAPTURECOUNT);
         this.names = this.read_names();
         Ok(this)
@@ -221,11 +225,17 @@ impl Code {
         captures.offsets.clear();
         SCRATCH.with_borrow_mut(|scratch| {
             let scratch = Scratch::with_room(scratch, self.group_count + 1)?;
+            let run = if self.is_direct && start <= subject.len() {
+                sys::pcre2_jit_match_8
+            } else {
+                sys::pcre2_match_8
+            };
             // SAFETY: code, data and context are live, the last two used by this thread alone;
-            // subject is a live slice with its length. UTF checks are never switched off.
+            // subject is a live slice with its length. UTF checks are never switched off: machine
+            // code runs directly only where the pattern is not UTF, and `start` is within.
             let matched = unsafe {
                 sys::pcre2_set_match_limit_8(scratch.context.as_ptr(), effective(match_limit));
-                sys::pcre2_match_8(
+                run(
                     self.code.as_ptr(),
                     subject.as_ptr(),
                     subject.len(),

@@ -7,21 +7,20 @@
 
 use crate::clock;
 use crate::http::args;
-use crate::http::base64;
-use crate::http::escape;
 use crate::lua::ffi::stack::Table;
 use crate::lua::ffi::value::Light;
-use crate::lua::ngx::digest;
 use crate::lua::ngx::state;
 use crate::lua::phase::Phases;
 use crate::lua::vm::Vm;
-use crate::regex::options::Options;
 use crate::request::Request;
 use crate::shdict::{Dict, Error, Op, Value};
-use crate::sys::pcre2::Captures;
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice::from_raw_parts;
+
+mod fields;
+mod patterns;
+mod texts;
 
 /// The API's own function must be called.
 const OTHER: c_int = -1;
@@ -72,17 +71,22 @@ pub fn fill(vm: &Vm, fast: &Table<'_>) {
         ("shared_get", shared_get as *const () as usize),
         ("shared_store", shared_store as *const () as usize),
         ("shared_incr", shared_incr as *const () as usize),
-        ("re_exec", re_exec as *const () as usize),
         ("context", context as *const () as usize),
         ("headers", headers as *const () as usize),
         ("arguments", arguments as *const () as usize),
-        ("escape_uri", escape_uri as *const () as usize),
-        ("unescape_uri", unescape_uri as *const () as usize),
-        ("encode_base64", encode_base64 as *const () as usize),
-        ("md5", md5 as *const () as usize),
+        ("shared_ttl", shared_ttl as *const () as usize),
     ];
     for (name, address) in functions {
         fast.set(*name, Light(*address));
+    }
+    for (name, address) in patterns::addresses() {
+        fast.set(name, Light(address));
+    }
+    for (name, address) in fields::addresses() {
+        fast.set(name, Light(address));
+    }
+    for (name, address) in texts::addresses() {
+        fast.set(name, Light(address));
     }
 }
 
@@ -99,7 +103,7 @@ impl Answer {
         pairs: impl Iterator<Item = (N, Option<V>)>,
         lower: bool,
     ) -> c_int {
-        self.serial = self.serial.wrapping_add(1);
+        self.begin();
         let (mut at, mut count) = (0, 0);
         for (name, value) in pairs {
             let name = name.as_ref();
@@ -124,6 +128,12 @@ impl Answer {
             count += 1;
         }
         count as c_int
+    }
+
+    /// Counts what is about to be written: the number has 24 bits.
+    fn begin(&mut self) -> u32 {
+        self.serial = (self.serial + 1) & 0xff_ffff;
+        self.serial
     }
 
     /// Takes `text`, if there is room for it.
@@ -164,9 +174,9 @@ unsafe extern "C" fn shared_get(
     })
 }
 
-/// `dict:set` and its kin, `operation` as in the prelude; `kind` 1 for `text`, 2 for `number`, 3
-/// for false, 4 for true. The answer is 0 for done, 2 for no memory, 4 for one that exists, 6 for
-/// one that does not; one more where others were dropped for it.
+/// `dict:set` and its kin, `operation` as in the prelude; `kind` 0 for nothing (which deletes), 1
+/// for `text`, 2 for `number`, 3 for false, 4 for true. The answer is 0 for done, 2 for no memory,
+/// 4 for one that exists, 6 for one that does not; one more where others were dropped for it.
 ///
 /// # Safety
 /// As [`shared_get`]; `text` has so many bytes.
@@ -196,13 +206,14 @@ unsafe extern "C" fn shared_store(
             _ => return OTHER,
         };
         let value = match kind {
-            1 => Value::Text(text),
-            2 => Value::Number(number),
-            3 | 4 => Value::Boolean(kind == 4),
+            0 => None,
+            1 => Some(Value::Text(text)),
+            2 => Some(Value::Number(number)),
+            3 | 4 => Some(Value::Boolean(kind == 4)),
             _ => return OTHER,
         };
         let ttl_ms = (seconds * 1000.0) as u64;
-        let (stored, forcible) = dict.store(op, key, Some(value), ttl_ms, 0, clock::cached_ms());
+        let (stored, forcible) = dict.store(op, key, value, ttl_ms, 0, clock::cached_ms());
         let code = match stored {
             Ok(()) => 0,
             Err(Error::NoMemory) => 2,
@@ -214,7 +225,8 @@ unsafe extern "C" fn shared_store(
     })
 }
 
-/// `dict:incr` without an initial value: 0, and the number.
+/// `dict:incr`: 0 and the number, one more where others were dropped for it. `init` is the initial
+/// value, not a number where there is none, for so many `seconds`.
 ///
 /// # Safety
 /// As [`shared_get`].
@@ -223,69 +235,38 @@ unsafe extern "C" fn shared_incr(
     key: *const u8,
     length: usize,
     step: f64,
+    init: f64,
+    seconds: f64,
     answer: *mut Answer,
 ) -> c_int {
     // SAFETY: as `shared_get`.
     let (dict, key, answer) = unsafe { (&*dict, Text { at: key, length }.bytes(), &mut *answer) };
-    guarded(|| match dict.incr(key, step, None, clock::cached_ms()) {
-        Ok((number, _)) => {
-            answer.number = number;
-            0
-        }
-        Err(_) => OTHER,
+    guarded(|| {
+        let init = (!init.is_nan()).then_some((init, (seconds * 1000.0) as u64));
+        let Ok((number, forcible)) = dict.incr(key, step, init, clock::cached_ms()) else {
+            return OTHER;
+        };
+        answer.number = number;
+        c_int::from(forcible)
     })
 }
 
-/// Matches a pattern without named groups: how many groups there are, the whole being one, and
-/// where each begins and ends, -1 for one that took no part; 0 for no match.
+/// `dict:ttl`: 0, and the seconds.
 ///
 /// # Safety
-/// `vm` and `answer` are live; the texts have so many bytes.
-unsafe extern "C" fn re_exec(
-    vm: *const Vm,
-    subject: *const u8,
-    subject_length: usize,
-    pattern: *const u8,
-    pattern_length: usize,
-    letters: *const u8,
-    letters_length: usize,
+/// As [`shared_get`].
+unsafe extern "C" fn shared_ttl(
+    dict: *const Dict,
+    key: *const u8,
+    length: usize,
     answer: *mut Answer,
 ) -> c_int {
-    // SAFETY: the caller's promise: the prelude has them from the VM, and from strings of Lua's.
-    let (vm, subject, pattern, letters, answer) = unsafe {
-        (
-            &*vm,
-            Text { at: subject, length: subject_length }.bytes(),
-            Text { at: pattern, length: pattern_length }.bytes(),
-            Text { at: letters, length: letters_length }.bytes(),
-            &mut *answer,
-        )
-    };
+    // SAFETY: as `shared_get`.
+    let (dict, key, answer) = unsafe { (&*dict, Text { at: key, length }.bytes(), &mut *answer) };
     guarded(|| {
-        let Ok(options) = Options::parse(letters) else { return OTHER };
-        let Ok(program) = vm.pattern(letters, options, pattern) else { return OTHER };
-        let groups = 1 + program.group_count();
-        if groups > GROUPS || program.names().next().is_some() {
-            return OTHER;
-        }
-        let mut captures = Captures::new();
-        match program.exec(subject, 0, &mut captures) {
-            Ok(true) => {}
-            Ok(false) => return 0,
-            Err(_) => return OTHER,
-        }
-        answer.serial = answer.serial.wrapping_add(1);
-        for (number, place) in answer.captures.chunks_exact_mut(2).take(groups).enumerate() {
-            let (from, to) = match captures.get(number) {
-                None => (-1, -1),
-                Some((from, to)) => match (i32::try_from(from), i32::try_from(to)) {
-                    (Ok(from), Ok(to)) => (from, to),
-                    _ => return OTHER,
-                },
-            };
-            place.copy_from_slice(&[from, to]);
-        }
-        groups as c_int
+        let Ok(ms) = dict.ttl_ms(key, clock::cached_ms()) else { return OTHER };
+        answer.number = ms as f64 / 1000.0;
+        0
     })
 }
 
@@ -340,61 +321,6 @@ unsafe extern "C" fn arguments(vm: *const Vm, answer: *mut Answer) -> c_int {
             }
             answer.put_pairs(args::decode(given).flatten(), false)
         })
-    })
-}
-
-/// What `encode` makes of a text.
-///
-/// # Safety
-/// `text` has `length` bytes, `answer` is live.
-unsafe fn encoded<T: AsRef<[u8]>>(
-    (text, length, answer): (*const u8, usize, *mut Answer),
-    encode: impl FnOnce(&'static [u8]) -> T,
-) -> c_int {
-    // SAFETY: the caller's promise: a string of Lua's, and what the prelude made. Nothing keeps it.
-    let (text, answer) = unsafe { (Text { at: text, length }.bytes(), &mut *answer) };
-    guarded(|| if answer.put(encode(text).as_ref()) { 0 } else { OTHER })
-}
-
-/// `ngx.escape_uri` of one argument.
-///
-/// # Safety
-/// As [`encoded`].
-unsafe extern "C" fn escape_uri(text: *const u8, length: usize, answer: *mut Answer) -> c_int {
-    let set = &escape::LUA_URI_COMPONENT;
-    // SAFETY: the caller's promise.
-    unsafe { encoded((text, length, answer), |it| escape::escape(it, set)) }
-}
-
-/// `ngx.unescape_uri`.
-///
-/// # Safety
-/// As [`encoded`].
-unsafe extern "C" fn unescape_uri(text: *const u8, length: usize, answer: *mut Answer) -> c_int {
-    // SAFETY: the caller's promise.
-    unsafe { encoded((text, length, answer), escape::unescape_plus) }
-}
-
-/// `ngx.md5`.
-///
-/// # Safety
-/// As [`encoded`].
-unsafe extern "C" fn md5(text: *const u8, length: usize, answer: *mut Answer) -> c_int {
-    // SAFETY: the caller's promise.
-    unsafe { encoded((text, length, answer), digest::md5_text) }
-}
-
-/// `ngx.encode_base64` of one argument.
-///
-/// # Safety
-/// `text` has `length` bytes, `answer` is live.
-unsafe extern "C" fn encode_base64(text: *const u8, length: usize, answer: *mut Answer) -> c_int {
-    // SAFETY: the caller's promise: a string of Lua's, and what the prelude made.
-    let (text, answer) = unsafe { (Text { at: text, length }.bytes(), &mut *answer) };
-    guarded(|| {
-        let Some(count) = base64::encode_into(text, &mut answer.text) else { return OTHER };
-        answer.length = count as u32;
-        0
     })
 }
 

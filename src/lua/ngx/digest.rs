@@ -49,12 +49,22 @@ pub fn md5_text(text: &[u8]) -> [u8; 32] {
     hex
 }
 
+/// The MD5 of `text`.
+pub fn md5_of(text: &[u8]) -> [u8; 16] {
+    md5::Md5::digest(text).into()
+}
+
+/// The SHA-1 of `text`.
+pub fn sha1_of(text: &[u8]) -> [u8; 20] {
+    sha1::Sha1::digest(text).into()
+}
+
 fn md5_bin(call: &Call<'_>) -> ApiResult {
-    call.reply(md5::Md5::digest(loose_bytes(call, 1)?).as_slice())
+    call.reply(&md5_of(loose_bytes(call, 1)?)[..])
 }
 
 fn sha1_bin(call: &Call<'_>) -> ApiResult {
-    call.reply(sha1::Sha1::digest(loose_bytes(call, 1)?).as_slice())
+    call.reply(&sha1_of(loose_bytes(call, 1)?)[..])
 }
 
 fn hmac_sha1(call: &Call<'_>) -> ApiResult {

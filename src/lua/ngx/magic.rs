@@ -10,6 +10,7 @@ use crate::lua::ngx::client::cannot_convert;
 use crate::lua::ngx::client::client;
 use crate::lua::ngx::state::of_request;
 use crate::lua::phase::Phase;
+use crate::request::Request;
 use crate::request::Version;
 
 functions! {
@@ -88,13 +89,17 @@ fn set_ctx(call: &Call<'_>) -> ApiResult {
 
 fn status(call: &Call<'_>) -> ApiResult {
     let request = client(call)?;
+    call.reply(u32::from(status_of(&request)))
+}
+
+/// What `ngx.status` is for `request`.
+pub fn status_of(request: &Request) -> u16 {
     let own = request.response.borrow().status;
-    let status = match (request.error_status.get(), own) {
+    match (request.error_status.get(), own) {
         (0, 0) if request.version == Version::Http09 => 9,
         (0, own) => own,
         (error, _) => error,
-    };
-    call.reply(u32::from(status))
+    }
 }
 
 fn set_status(call: &Call<'_>) -> ApiResult {

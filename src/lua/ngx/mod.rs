@@ -115,6 +115,7 @@ pub const PRELUDES: &[(&str, &str)] = &[
     ("socket", include_str!("../prelude/socket.lua")),
     ("ssl", include_str!("../prelude/ssl.lua")),
     ("strings", include_str!("../prelude/strings.lua")),
+    ("fast_re", include_str!("../prelude/fast_re.lua")),
     ("re", include_str!("../prelude/re.lua")),
     ("request", include_str!("../prelude/request.lua")),
     ("fast", include_str!("../prelude/fast.lua")),

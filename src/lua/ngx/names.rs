@@ -61,6 +61,14 @@ impl NameMemo {
         name
     }
 
+    /// The name whose string is at `address`, if it was resolved before.
+    pub fn known(&self, address: usize, request: &Request) -> Option<Rc<Name>> {
+        if self.snapshot.get() != Arc::as_ptr(&request.snapshot) as usize {
+            return None;
+        }
+        self.names.borrow().get(&address).map(Rc::clone)
+    }
+
     fn forget(&self, call: &Call<'_>) {
         self.names.borrow_mut().clear();
         while let Some(anchor) = self.kept.borrow_mut().pop() {

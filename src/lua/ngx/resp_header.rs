@@ -86,6 +86,22 @@ fn assign(call: &Call<'_>, index: c_int, replace: bool) -> ApiResult {
     call.reply(())
 }
 
+/// Whether the response's field `name` is kept as it is spelled, with no place of its own.
+pub fn is_plain(name: &[u8]) -> bool {
+    const OWN: [&[u8]; 4] = [b"content-type", b"content-length", b"last-modified", b"location"];
+    !name.contains(&b'_') && !OWN.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+/// Gives the plain field `name` one value; `false` where the function must say why not.
+pub fn put(request: &Request, name: &[u8], value: &[u8]) -> bool {
+    if request.headers_sent.get() {
+        return false;
+    }
+    let name = escaped(name, &escape::HEADER_NAME);
+    let value = escaped(value, &escape::HEADER_VALUE);
+    request.response.borrow_mut().put(&name, value, true).is_ok()
+}
+
 fn escaped(text: &[u8], set: &escape::Set) -> Bytes {
     Bytes::copy_from_slice(&escape::escape(text, set))
 }

@@ -42,8 +42,13 @@ fn today(call: &Call<'_>) -> ApiResult {
 }
 
 fn localtime(call: &Call<'_>) -> ApiResult {
+    call.reply(local_text())
+}
+
+/// What `ngx.localtime` gives: `2026-11-23 12:00:00`.
+pub fn local_text() -> String {
     let (unix, offset) = local();
-    call.reply(date::plain(unix, offset))
+    date::plain(unix, offset)
 }
 
 fn utctime(call: &Call<'_>) -> ApiResult {

@@ -9,6 +9,7 @@ use crate::lua::ngx::client::client;
 use crate::lua::ngx::client::text_of;
 use crate::lua::ngx::names::Name;
 use crate::lua::ngx::state::of_request;
+use crate::lua::vm::Vm;
 use crate::request::Request;
 use crate::snapshot::location::Content;
 use crate::snapshot::proxy_target::TargetKind;
@@ -87,6 +88,35 @@ fn read(call: &Call<'_>, request: &Request, name: &Name) -> ApiResult {
     }
 }
 
+/// Appends the value of the variable whose name is the string at `address`, and says whether it has
+/// one; `None` where the function must be called.
+pub fn read_known(vm: &Vm, request: &Request, address: usize, value: &mut Vec<u8>) -> Option<bool> {
+    if request.is_traced() {
+        return None;
+    }
+    let name = vm.api().names.known(address, request)?;
+    match &name.var {
+        None => Some(false),
+        Some(Var::Slot(slot)) => {
+            value.extend_from_slice(&request.slot(*slot)?);
+            Some(true)
+        }
+        Some(var) => Some(request.append(var, value)),
+    }
+}
+
+/// Assigns the declared variable whose name is the string at `address`; `false` where the function
+/// must be called.
+pub fn write_known(vm: &Vm, request: &Request, address: usize, value: &[u8]) -> bool {
+    let Some(name) = vm.api().names.known(address, request) else { return false };
+    let Some(var @ Var::Slot(slot)) = &name.var else { return false };
+    if is_proxied_to(request, var) {
+        return false;
+    }
+    note_unset(vm, request, *slot, false);
+    request.assign(var, Some(Bytes::copy_from_slice(value))).is_ok()
+}
+
 /// A declared variable that nothing has set yet is empty, and nginx warns once.
 fn read_slot(call: &Call<'_>, request: &Request, name: &Name, slot: u16) -> Option<Bytes> {
     if let Some(value) = request.slot(slot) {
@@ -110,7 +140,7 @@ fn set(call: &Call<'_>) -> ApiResult {
     };
     let var = writable(&name)?;
     if let Var::Slot(slot) = var {
-        note_unset(call, &request, *slot, value.is_none());
+        note_unset(call.vm(), &request, *slot, value.is_none());
     }
     request.assign(var, value).map_err(|_| not_changeable(&name))?;
     if is_proxied_to(&request, var) {
@@ -155,11 +185,11 @@ fn not_found(name: &Name) -> ApiError {
     text.into()
 }
 
-fn note_unset(call: &Call<'_>, request: &Request, slot: u16, is_nil: bool) {
+fn note_unset(vm: &Vm, request: &Request, slot: u16, is_nil: bool) {
     if !is_nil && request.lua.borrow().is_none() {
         return;
     }
-    of_request(call.vm(), request, |state| {
+    of_request(vm, request, |state| {
         state.unset.retain(|it| *it != slot);
         if is_nil {
             state.unset.push(slot);

@@ -4,39 +4,23 @@
 local ngx, native = ...
 local ffi = require("ffi")
 local new_table = require("table.new")
-local type, sub, cast, ffi_string = type, string.sub, ffi.cast, ffi.string
-local setmetatable = setmetatable
+local type, ffi_string, floor = type, ffi.string, math.floor
+local setmetatable, nan = setmetatable, 0 / 0
 local fast, registry = native.fast, debug.getregistry()
-local vm = cast("void *", fast.vm)
-
-ffi.cdef [[
-struct moongate_answer {
-    double number;
-    uint32_t serial, flags, length;
-    int32_t captures[64];
-    uint16_t lengths[200];
-    uint8_t text[4096];
-};
-]]
-local answer = ffi.new("struct moongate_answer")
-
-local function half(name, arguments)
-    return cast("int (*)(" .. arguments .. ")", fast[name])
-end
+local vm, answer, half = fast.at, fast.answer, fast.half
 
 local shared_get = half("shared_get", "void *, const char *, size_t, struct moongate_answer *")
 local shared_store = half("shared_store",
     "void *, const char *, size_t, int, int, const char *, size_t, double, double")
 local shared_incr = half("shared_incr",
-    "void *, const char *, size_t, double, struct moongate_answer *")
-local re_exec = half("re_exec", "void *, const char *, size_t, const char *, size_t, "
-    .. "const char *, size_t, struct moongate_answer *")
+    "void *, const char *, size_t, double, double, double, struct moongate_answer *")
+local shared_ttl = half("shared_ttl", "void *, const char *, size_t, struct moongate_answer *")
 local context = half("context", "void *")
 
 -- ngx.shared: dictionaries are known by their tables.
 local methods, zones = native.shared, {}
 for _, dict in pairs(ngx.shared) do
-    zones[dict] = cast("void *", dict[1])
+    zones[dict] = ffi.cast("void *", dict[1])
 end
 
 local get = methods.get
@@ -103,63 +87,45 @@ storing("add", 2)
 storing("safe_add", 3)
 storing("replace", 4)
 
+local delete = methods.delete
+function methods.delete(self, key)
+    local zone = zones[self]
+    if zone and type(key) == "string" then
+        local code = shared_store(zone, key, #key, 0, 0, "", 0, 0, 0)
+        if code == 0 or code == 1 then
+            return true, nil, code == 1
+        end
+    end
+    return delete(self, key)
+end
+
+local ttl = methods.ttl
+function methods.ttl(self, key)
+    local zone = zones[self]
+    if zone and type(key) == "string" and shared_ttl(zone, key, #key, answer) == 0 then
+        return answer.number
+    end
+    return ttl(self, key)
+end
+
 local incr = methods.incr
 function methods.incr(self, key, step, init, seconds)
     local zone = zones[self]
-    if zone and init == nil and seconds == nil and type(key) == "string" and type(step) == "number"
-        and shared_incr(zone, key, #key, step, answer) == 0
-    then
-        return answer.number
+    if zone and type(key) == "string" and type(step) == "number" then
+        if init == nil and seconds == nil then
+            if shared_incr(zone, key, #key, step, nan, 0, answer) == 0 then
+                return answer.number
+            end
+        elseif type(init) == "number" and init == init
+            and (seconds == nil or type(seconds) == "number" and seconds >= 0)
+        then
+            local code = shared_incr(zone, key, #key, step, init, seconds or 0, answer)
+            if code >= 0 then
+                return answer.number, nil, code == 1
+            end
+        end
     end
     return incr(self, key, step, init, seconds)
-end
-
--- ngx.re: patterns without named groups, from the beginning.
-local function matched(subject, regex, letters)
-    if type(subject) ~= "string" or type(regex) ~= "string" then
-        return -1
-    end
-    letters = letters or ""
-    if type(letters) ~= "string" then
-        return -1
-    end
-    return re_exec(vm, subject, #subject, regex, #regex, letters, #letters, answer)
-end
-
-local match = ngx.re.match
-function ngx.re.match(subject, regex, letters, ctx, given)
-    if ctx == nil and (given == nil or type(given) == "table") then
-        local count = matched(subject, regex, letters)
-        if count == 0 then
-            return nil
-        elseif count > 0 then
-            local serial = answer.serial
-            local groups = given or new_table(count - 1, 1)
-            for number = 0, count - 1 do
-                local from = answer.captures[2 * number]
-                groups[number] = from >= 0
-                    and sub(subject, from + 1, answer.captures[2 * number + 1])
-            end
-            -- Else a finalizer has matched something in between.
-            if answer.serial == serial then
-                return groups
-            end
-        end
-    end
-    return match(subject, regex, letters, ctx, given)
-end
-
-local find = ngx.re.find
-function ngx.re.find(subject, regex, letters, ctx, nth)
-    if ctx == nil and nth == nil then
-        local count = matched(subject, regex, letters)
-        if count == 0 then
-            return nil
-        elseif count > 0 then
-            return answer.captures[0] + 1, answer.captures[1]
-        end
-    end
-    return find(subject, regex, letters, ctx, nth)
 end
 
 -- ngx.ctx: the request's table is found in the registry.
@@ -241,4 +207,143 @@ end
 encoder("escape_uri", "escape_uri")
 encoder("unescape_uri", "unescape_uri")
 encoder("encode_base64", "encode_base64")
+encoder("decode_base64", "decode_base64")
 encoder("md5", "md5")
+encoder("md5_bin", "md5_bin")
+encoder("sha1_bin", "sha1_bin")
+
+local decode = half("decode_args", "const char *, size_t, struct moongate_answer *")
+local decode_args = ngx.decode_args
+function ngx.decode_args(...)
+    local text, max = ...
+    if max == nil and type(text) == "string" then
+        local count = decode(text, #text, answer)
+        if count >= 0 then
+            local arguments = new_table(0, count)
+            if filled(arguments, count) then
+                return arguments
+            end
+        end
+    end
+    return decode_args(...)
+end
+
+-- Times: those of the thread's clock.
+local now_ms = ffi.cast("double (*)()", fast.now_ms)
+function ngx.now()
+    return now_ms() / 1000
+end
+
+function ngx.time()
+    return floor(now_ms() / 1000)
+end
+
+local update_time = ffi.cast("void (*)()", fast.update_time)
+function ngx.update_time()
+    update_time()
+end
+
+local local_time, localtime = half("localtime", "struct moongate_answer *"), ngx.localtime
+function ngx.localtime()
+    if local_time(answer) == 0 then
+        return ffi_string(answer.text, answer.length)
+    end
+    return localtime()
+end
+
+local make_http_time = half("http_time", "double, struct moongate_answer *")
+local http_time = ngx.http_time
+function ngx.http_time(seconds)
+    if type(seconds) == "number" and make_http_time(seconds, answer) == 0 then
+        return ffi_string(answer.text, answer.length)
+    end
+    return http_time(seconds)
+end
+
+local parse = half("parse_http_time", "const char *, size_t, struct moongate_answer *")
+local parse_http_time = ngx.parse_http_time
+function ngx.parse_http_time(text)
+    if type(text) == "string" and parse(text, #text, answer) == 0 then
+        return answer.number
+    end
+    return parse_http_time(text)
+end
+
+-- Variables, fields of the response, and what else is read of the request.
+local var_get = half("var_get", "void *, const char *, struct moongate_answer *")
+local var_set = half("var_set", "void *, const char *, const char *, size_t")
+local vars = getmetatable(ngx.var)
+local get_var, set_var = vars.__index, vars.__newindex
+function vars.__index(self, name)
+    if type(name) == "string" then
+        local code = var_get(vm, name, answer)
+        if code == 1 then
+            return ffi_string(answer.text, answer.length)
+        elseif code == 0 then
+            return nil
+        end
+    end
+    return get_var(self, name)
+end
+
+function vars.__newindex(self, name, value)
+    if type(name) == "string" and type(value) == "string"
+        and var_set(vm, name, value, #value) == 0
+    then
+        return
+    end
+    return set_var(self, name, value)
+end
+
+local header_get = half("header_get", "void *, const char *, size_t, struct moongate_answer *")
+local header_set = half("header_set", "void *, const char *, size_t, const char *, size_t")
+local fields = getmetatable(ngx.header)
+local get_field, set_field = fields.__index, fields.__newindex
+function fields.__index(self, name)
+    if type(name) == "string" then
+        local code = header_get(vm, name, #name, answer)
+        if code == 1 then
+            return ffi_string(answer.text, answer.length)
+        elseif code == 0 then
+            return nil
+        end
+    end
+    return get_field(self, name)
+end
+
+function fields.__newindex(self, name, value)
+    if type(name) == "string" and type(value) == "string"
+        and header_set(vm, name, #name, value, #value) == 0
+    then
+        return
+    end
+    return set_field(self, name, value)
+end
+
+local status, get_status = half("status", "void *"), getters.status
+function getters.status()
+    local number = status(vm)
+    if number >= 0 then
+        return number
+    end
+    return get_status()
+end
+
+local method, get_method = half("method", "void *, struct moongate_answer *"), ngx.req.get_method
+function ngx.req.get_method()
+    if method(vm, answer) == 0 then
+        return ffi_string(answer.text, answer.length)
+    end
+    return get_method()
+end
+
+local phase, get_phase, phases = half("phase", "void *"), ngx.get_phase, {}
+function ngx.get_phase()
+    local number = phase(vm)
+    local name = phases[number]
+    if not name then
+        name = get_phase()
+        phases[number] = name
+    end
+    return name
+end

@@ -1,6 +1,6 @@
 -- What the request-dependent API needs of Lua: computed fields, metatables, modules.
 local ngx, native = ...
-local lower, gsub, rawget, rawset = string.lower, string.gsub, rawget, rawset
+local lower, gsub, rawget, rawset, type = string.lower, string.gsub, rawget, rawset, type
 
 -- A tail call, so that errors name the script's own line.
 local getters, setters = native.getters, native.setters
@@ -25,9 +25,18 @@ ngx.var = setmetatable({}, { __index = native.var.get, __newindex = native.var.s
 ngx.header = setmetatable({}, { __index = native.header.get, __newindex = native.header.set })
 ngx.arg = setmetatable({}, { __index = native.arg.get, __newindex = native.arg.set })
 
+-- Names as they are kept, by names as scripts spell them.
+local spelled, spelled_count = {}, 0
 native.headers_meta = {
     __index = function(headers, name)
-        return rawget(headers, (gsub(lower(name), "_", "-")))
+        local known = spelled[name]
+        if not known then
+            known = (gsub(lower(name), "_", "-"))
+            if spelled_count < 512 and type(name) == "string" then
+                spelled[name], spelled_count = known, spelled_count + 1
+            end
+        end
+        return rawget(headers, known)
     end,
 }
 -- Of a request that is to be explained: what is asked for and is not there is noted.

@@ -48,11 +48,22 @@ fn a_loop_over_a_dictionary_gets_what_a_single_call_gets() {
         ("for i = 1, 300 do d:incr('i', 1, 0) end return d:incr('i', 1)", "301"),
         ("d:set('i', 0) for i = 1, 300 do d:incr('i', 2) end return d:get('i')", "600"),
         ("return steady(function() return d:incr('none', 1) end)", "nil,not found"),
+        ("for i = 1, 300 do d:incr('j', 2, 5) end return d:get('j')", "605"),
+        ("return steady(function() d:delete('k') return d:incr('k', 1, 2) end)", "3,nil,false"),
+        (
+            "return steady(function() return pcall(d.incr, d, 'i', 1, 0, -1) end)",
+            "false,bad \"init_ttl\" argument",
+        ),
+        ("d:set('k', 1) return steady(function() return d:delete('k') end)", "true,nil,false"),
+        ("return steady(function() d:delete('k') return d:get('k') end)", "nil"),
+        ("return steady(function() return d:delete('') end)", "nil,empty key"),
+        ("d:set('k', 1) return steady(function() return d:ttl('k') end)", "0"),
+        ("return steady(function() return d:ttl('none') end)", "nil,not found"),
     ]);
 }
 
 #[test]
-fn a_loop_over_patterns_and_encodings_gets_what_a_single_call_gets() {
+fn a_loop_over_patterns_gets_what_a_single_call_gets() {
     check(&[
         ("return steady(function() return ngx.re.find('ab12', '[0-9]+', 'jo') end)", "3,4"),
         ("return steady(function() return ngx.re.find('ab', '[0-9]') end)", "nil"),
@@ -72,6 +83,90 @@ fn a_loop_over_patterns_and_encodings_gets_what_a_single_call_gets() {
             "return steady(function() return pcall(ngx.re.find, 'a', 'a', 'H') end)",
             "false,unknown flag \"H\" (flags \"H\")",
         ),
+        (
+            "return steady(function() local m = ngx.re.match('ab', '(?<x>a)(?<y>z)?(?<w>b)', 'jo')
+             return m.x, m.y, m.w, m[3], #m end)",
+            "a,false,b,b,3",
+        ),
+        (
+            "return steady(function() return ngx.re.match('a', '(?<n>a)').n,
+             ngx.re.match('b', '(?<m>b)').m end)",
+            "a,b",
+        ),
+        ("return steady(function() return ngx.re.match('ab', '(*UTF)b', 'jo')[0] end)", "b"),
+        (
+            "return steady(function() return ngx.re.match('\\xff', '(*UTF)b', 'jo') end)",
+            "nil,pcre_exec() failed: -10",
+        ),
+        (
+            "return steady(function() return ngx.re.find('ab12', 'b([0-9])', 'jo', nil, 1) end)",
+            "3,3",
+        ),
+        (
+            "return steady(function() return ngx.re.find('ab', '(z)?b', 'jo', nil, 1) end)",
+            "nil,nil",
+        ),
+        (
+            "return steady(function() return ngx.re.find('ab', 'b', 'jo', nil, 3) end)",
+            "nil,nil,nth out of bound",
+        ),
+    ]);
+}
+
+#[test]
+fn a_loop_over_replacements_gets_what_a_single_call_gets() {
+    check(&[
+        (
+            "return steady(function() return ngx.re.gsub('a1b2', '[0-9]', '<$0>', 'jo') end)",
+            "a<1>b<2>,2",
+        ),
+        ("return steady(function() return ngx.re.sub('a1b2', '[0-9]', '', 'jo') end)", "ab2,1"),
+        ("return steady(function() return ngx.re.gsub('ab', '[0-9]', '', 'jo') end)", "ab,0"),
+        (
+            "return steady(function() return ngx.re.gsub('ab', 'b', '$', 'jo') end)",
+            "nil,nil,failed to compile the replacement template",
+        ),
+        (
+            "return steady(function()
+             return #ngx.re.gsub(('a'):rep(3000), 'a', 'bb', 'jo') end)",
+            "6000",
+        ),
+        (
+            "return steady(function() return ngx.re.gsub('a1b22', '([a-z])(?<n>[0-9]+)',
+             function(m) return m[1] .. m.n .. ';' end, 'jo') end)",
+            "a1;b22;,2",
+        ),
+        (
+            "return steady(function() local t = {}
+             for m in ngx.re.gmatch('a1b22', '[0-9]+', 'jo') do t[#t + 1] = m[0] end
+             return unpack(t) end)",
+            "1,22",
+        ),
+        (
+            "return steady(function() local found = 0 for i = 1, 1500 do
+             if ngx.re.find('x' .. i, 'x' .. i .. '$', 'jo') then found = found + 1 end end
+             return found end)",
+            "1500",
+        ),
+    ]);
+}
+
+#[test]
+fn a_loop_over_encodings_and_times_gets_what_a_single_call_gets() {
+    check(&[
+        ("return steady(function() return ngx.decode_base64('YWIA') == 'ab\\0' end)", "true"),
+        ("return steady(function() return ngx.decode_base64('%') end)", "nil"),
+        ("return steady(function() return #ngx.md5_bin('a'), #ngx.sha1_bin('') end)", "16,20"),
+        ("return steady(function() return ngx.decode_args('a=1&b').a end)", "1"),
+        ("return steady(function() return ngx.http_time(0) end)", "Thu, 01 Jan 1970 00:00:00 GMT"),
+        (
+            "return steady(function() return ngx.parse_http_time('Thu, 01 Jan 1970 00:00:01 GMT')
+             end)",
+            "1",
+        ),
+        ("return steady(function() return ngx.parse_http_time('never') end)", "nil"),
+        ("return steady(function() return ngx.time() == math.floor(ngx.now()) end)", "true"),
+        ("return steady(function() return #ngx.localtime() end)", "19"),
         ("return steady(function() return ngx.escape_uri('a b/%') end)", "a%20b%2F%25"),
         ("return steady(function() return ngx.unescape_uri('a%20b+c') end)", "a b c"),
         ("return steady(function() return ngx.encode_base64('ab\\0') end)", "YWIA"),

@@ -2,6 +2,7 @@
 
 mod arg;
 mod balancer;
+mod fast;
 mod output;
 mod req_body;
 mod req_header;
