@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// How long workers have to end when they are told to, before the process ends without them.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -59,6 +60,8 @@ pub(super) struct Serving {
     pub(super) rollout_thread: RolloutThread,
     /// Who is told of their transitions; none once that is over.
     webhooks: Option<webhook::Teller>,
+    /// The end of that.
+    last_words: Option<JoinHandle<()>>,
     pub(super) resolver: Arc<ArcSwap<Resolver>>,
     pub(super) dicts: Arc<Dicts>,
     pub(super) plan: Plan,
@@ -121,14 +124,15 @@ impl Control {
         let registry = Arc::clone(&candidate.registry);
         let handle = Handle::of(&candidate);
         let resolver = Arc::new(ArcSwap::new(Arc::clone(&candidate.resolver)));
-        let (tell, transitions) = webhook::queue();
-        let webhooks = Some(webhook::Teller::start(transitions, Arc::clone(&resolver)));
+        let (tell, queue) = webhook::queue()?;
+        let webhooks = Some(webhook::Teller::start(queue, Arc::clone(&resolver)));
         let rollout_thread =
             RolloutThread::start(&candidate.rollouts, Arc::clone(&resolver), tell)?;
         let mut serving = Serving {
             source,
             rollout_thread,
             webhooks,
+            last_words: None,
             resolver,
             rollouts: Arc::clone(&candidate.rollouts),
             limits: Arc::clone(&candidate.limits),
@@ -212,6 +216,8 @@ impl Serving {
         // The workers' own descriptors are the last ones now.
         self.sockets.clear();
         self.crew.remove(0, self.plan.snapshot.model.main.worker_shutdown_timeout_ms);
+        // Nothing happens to rollouts any more, and the next process waits for the outboxes.
+        self.begin_last_words();
         while self.crew.threads() > 0 {
             match inbox.next().await {
                 Some(Event::WorkerEnded { id, serial, .. }) => drop(self.crew.forget(id, serial)),
@@ -225,9 +231,18 @@ impl Serving {
     }
 
     /// Gives webhooks that wait a last while.
-    async fn tell_last(&mut self) {
+    fn begin_last_words(&mut self) {
         if let Some(webhooks) = self.webhooks.take() {
-            webhooks.end().await;
+            self.last_words = Some(tokio::spawn(webhooks.end()));
+        }
+    }
+
+    /// Waits for the end of that.
+    async fn tell_last(&mut self) {
+        self.begin_last_words();
+        if let Some(last_words) = self.last_words.take() {
+            // It does not panic.
+            let _ = last_words.await;
         }
     }
 

@@ -10,40 +10,29 @@ mod shown;
 
 pub use opening::{Known, Opened};
 
-use super::controller::{Command, Event};
-use super::journal::{self, Recovered};
+use super::controller::Command;
+use super::journal;
+use super::journal::{Record, Recovered};
 use super::live::{Begun, Live, Looked, NotDone, Now, Source};
+use super::news::{News, Tell, Transition};
 use super::outside::Outside;
 use super::prometheus::Feed;
 use super::registry::{Answer, Entry, Order, Registry, Rollouts, Wanted};
-use super::state::{Last, Phase};
+use super::state::Phase;
 use super::status::{Status, percent};
-use super::writer::Writer;
 use crate::clock;
 use crate::clock::Tick;
 use crate::log::{Level, main_log};
 use crate::metrics;
+use opening::Journaled;
 use shown::{begin_metrics, count_evidence, forget_metrics, log_event, show_metrics};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// A transition, for whoever wants to be told.
-#[derive(Clone, Debug)]
-pub struct Transition {
-    /// What happened.
-    pub event: Event,
-    /// When, milliseconds since 1970.
-    pub at_ms: u64,
-    /// Where the rollout stands behind it.
-    pub status: Arc<Status>,
-    /// Whom the configuration wants to be told.
-    pub webhooks: Arc<[String]>,
-}
-
-/// Who is told of transitions; must not wait.
-pub type Tell = Box<dyn Fn(Transition) + Send>;
+/// A clock that goes back by less is slow.
+const SET_BACK_MS: u64 = 1000;
 
 /// A command, and who wants to know what became of it.
 type Asked = (Command, Option<oneshot::Sender<Answer>>);
@@ -64,12 +53,14 @@ pub struct Fleet {
     registry: Arc<Registry>,
     members: Vec<Member>,
     tell: Tell,
+    /// The moment of the last turn, milliseconds since 1970.
+    last_ms: u64,
 }
 
 impl Fleet {
     /// None yet.
     pub fn new(registry: Arc<Registry>, tell: Tell) -> Self {
-        Self { registry, members: Vec::new(), tell }
+        Self { registry, members: Vec::new(), tell, last_ms: 0 }
     }
 
     /// What somebody must run for the evidence of rollouts that is elsewhere.
@@ -97,8 +88,12 @@ impl Fleet {
             let journal = opened.take(name);
             let known = before.iter().position(|it| it.entry.name() == name);
             let member = match known.map(|at| before.remove(at)) {
-                Some(member) => member.reconfigured(wanted, journal.map(|it| it.0), now),
-                None => Member::begin(wanted, journal, now),
+                Some(member) => {
+                    let member = member.reconfigured(wanted, journal, now);
+                    (self.tell)(member.begins(vec![]));
+                    member
+                }
+                None => Member::begin(wanted, journal, now, &self.tell),
             };
             self.members.push(member);
         }
@@ -112,6 +107,7 @@ impl Fleet {
                 format_args!("rollout \"{}\" has left the configuration", entry.name()),
             );
             forget_metrics(&plan, &status);
+            (self.tell)(News::Leaves(entry.name().to_owned()));
         }
         let entries = self.members.iter().map(|it| Arc::clone(&it.entry)).collect();
         self.registry.set_live(entries);
@@ -120,6 +116,7 @@ impl Fleet {
 
     /// Looks at every rollout once, and follows `orders`.
     pub fn turn(&mut self, orders: Vec<Order>, now: Now) {
+        let now = self.apart(now);
         let mut commands: HashMap<String, Vec<Asked>> = HashMap::new();
         for order in orders {
             let Order::Command { entry, command, answer } = order else { continue };
@@ -145,6 +142,14 @@ impl Fleet {
         }
     }
 
+    /// `now`, but no moment that a turn already had: what happens at a moment is told by its time.
+    /// A clock that was set back far is believed.
+    fn apart(&mut self, now: Now) -> Now {
+        let is_soon = now.unix_ms <= self.last_ms && self.last_ms - now.unix_ms < SET_BACK_MS;
+        self.last_ms = if is_soon { self.last_ms + 1 } else { now.unix_ms };
+        Now { unix_ms: self.last_ms, ..now }
+    }
+
     /// Writes everything down and lets the journals go: the process is on its way out.
     pub fn end(&mut self, now: Now) {
         let mut members = std::mem::take(&mut self.members);
@@ -157,10 +162,10 @@ impl Fleet {
 }
 
 impl Member {
-    fn begin(wanted: &Wanted, journal: Option<(Writer, Recovered)>, now: Now) -> Self {
-        let (journal, recovered) = match journal {
-            Some((journal, recovered)) => (Some(journal), recovered),
-            None => (None, Recovered::Nothing),
+    fn begin(wanted: &Wanted, journal: Option<Journaled>, now: Now, tell: &Tell) -> Self {
+        let (journal, recovered, recent) = match journal {
+            Some(it) => (Some(it.writer), it.recovered, it.recent),
+            None => (None, Recovered::Nothing, vec![]),
         };
         let (plan, seam) = ((*wanted.plan).clone(), wanted.entry.seam().clone());
         let (live, fault) = Live::start(plan, journal, &recovered, seam, now);
@@ -187,10 +192,34 @@ impl Member {
         main_log()
             .say(level, format_args!("rollout \"{name}\" {how}: it is {phase}, canary {weight}"));
         member.publish(fault.as_ref());
+        tell(member.begins(recent));
         member
     }
 
-    fn reconfigured(mut self, wanted: &Wanted, journal: Option<Writer>, now: Now) -> Self {
+    /// What is told of it when it begins, or a configuration takes over; `recent` is what its
+    /// journal had last.
+    fn begins(&self, recent: Vec<Record>) -> News {
+        let mut numbers = (0, 0);
+        let of = |record: Record| {
+            numbers = (record.at_ms, if numbers.0 == record.at_ms { numbers.1 + 1 } else { 1 });
+            let status = self.status.updated(self.live.plan(), &record.state);
+            Transition {
+                event: record.event,
+                at_ms: record.at_ms,
+                number: numbers.1,
+                status: Arc::new(status.behind(record.state.last.as_ref())),
+                webhooks: Arc::clone(&self.webhooks),
+            }
+        };
+        News::Begins {
+            rollout: self.entry.name().to_owned(),
+            journal: self.journal.clone(),
+            webhooks: Arc::clone(&self.webhooks),
+            recent: recent.into_iter().map(of).collect(),
+        }
+    }
+
+    fn reconfigured(mut self, wanted: &Wanted, journal: Option<Journaled>, now: Now) -> Self {
         let (before, old) = (self.live.state().clone(), Arc::clone(&self.status));
         let (plan, seam) = ((*wanted.plan).clone(), wanted.entry.seam().clone());
         let is_same = plan == *self.live.plan();
@@ -204,7 +233,7 @@ impl Member {
             _ => Outside::new(it, self.live.plan(), now.tick),
         });
         if let Some(journal) = journal {
-            fault = self.live.move_journal(journal, now).or(fault);
+            fault = self.live.move_journal(journal.writer, now).or(fault);
         }
         self.entry = Arc::clone(&wanted.entry);
         self.entry.tell(Arc::clone(&self.status));
@@ -238,16 +267,17 @@ impl Member {
         let looked = self.live.end_look(begun, since);
         count_evidence(self.entry.name(), self.live.plan(), self.live.news());
         self.publish(looked.fault.as_ref());
-        for event in &looked.events {
+        for (event, number) in looked.events.iter().zip(1..) {
             log_event(self.entry.name(), event);
             let labels = [self.entry.name(), event.kind.as_str()];
             metrics::catalog().rollout_events.with_label_values(&labels).inc();
-            tell(Transition {
+            tell(News::Transition(Transition {
                 event: event.clone(),
                 at_ms: now.unix_ms,
+                number,
                 status: Arc::clone(&self.status),
                 webhooks: Arc::clone(&self.webhooks),
-            });
+            }));
         }
         looked
     }
@@ -312,9 +342,7 @@ impl Member {
         let outside = self.outside.as_ref();
         status.evidence = outside.map_or("local", Outside::name).to_owned();
         status.evidence_fault = outside.and_then(Outside::fault).map(ToOwned::to_owned);
-        if let Some(Last { at_ms, reason }) = &self.live.state().last {
-            (status.since_ms, status.reason) = (*at_ms, reason.clone());
-        }
+        let status = status.behind(self.live.state().last.as_ref());
         if let Some(fault) = fault {
             let name = self.entry.name();
             metrics::catalog().rollout_journal_faults.with_label_values(&[name]).inc();

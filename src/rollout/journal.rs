@@ -7,7 +7,8 @@
 //! A record that closes a canary begins with another letter than the rest, so that even its first
 //! byte is enough: a rollback whose record was torn is still a rollback.
 
-mod lines;
+pub(super) mod lines;
+pub(super) mod locked;
 
 use super::controller::{Event, Kind};
 use super::plan::Plan;
@@ -16,8 +17,10 @@ use super::state::{Phase, State};
 use crate::sys::errno::Failure;
 use crate::sys::open;
 use lines::{CLOSED, Found, HEAD, Head, MAGIC, OPEN, line, parse, read};
+pub use locked::{Identity, identity_of};
+use locked::{failed, folder_of, lock, replaced, sync_folder};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -90,9 +93,6 @@ pub enum Error {
     Broken(PathBuf),
 }
 
-/// Which file something is, device and inode: the same under each of its names.
-pub type Identity = Option<(u64, u64)>;
-
 /// An open journal, locked for this process. Opening changes nothing in it: the first append does.
 #[derive(Debug)]
 pub struct Journal {
@@ -105,6 +105,8 @@ pub struct Journal {
     broken: bool,
     /// It is not a row of whole lines yet: what the first append keeps, and does.
     unsettled: Option<Unsettled>,
+    /// The last transitions that it had when it was opened.
+    recent: Vec<Record>,
 }
 
 /// A journal that is new, torn or unreadable. The first append replaces it in one step, so that a
@@ -143,7 +145,7 @@ impl Journal {
         let mut file = lock(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|it| failed("read()", path, it))?;
-        let Found { head, recovered, length } = read(&bytes, name);
+        let Found { head, recovered, recent, length } = read(&bytes, name);
         let is_whole = head.is_some() && length == bytes.len() as u64;
         let aside = matches!(recovered, Recovered::Unreadable(_));
         let head = head.unwrap_or_else(|| Head {
@@ -160,7 +162,7 @@ impl Journal {
         }
         let unsettled = (!is_whole).then_some(Unsettled { lines, aside, made });
         let path = path.to_owned();
-        let journal = Self { path, file, head, length, broken: false, unsettled };
+        let journal = Self { path, file, head, length, broken: false, unsettled, recent };
         Ok((journal, recovered, secret))
     }
 
@@ -230,6 +232,11 @@ impl Journal {
         self.file.metadata().ok().map(|it| (it.dev(), it.ino()))
     }
 
+    /// The last transitions that it had when it was opened, once.
+    pub fn take_recent(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.recent)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -286,17 +293,8 @@ impl Journal {
 
     /// Replaces the file by one with `content`, in one step.
     fn replace(&mut self, content: &[u8]) -> Result<(), Error> {
-        let mut path = self.path.as_os_str().to_owned();
-        path.push(".new");
-        let path = PathBuf::from(path);
-        let mut file = open::private(&path)?;
-        file.try_lock().map_err(|_| Error::Held(path.clone()))?;
-        file.set_len(0)
-            .and_then(|()| file.write_all(content))
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&path, &self.path))
-            .map_err(|it| failed("write()", &path, it))?;
-        (self.file, self.length, self.broken) = (file, content.len() as u64, false);
+        self.file = replaced(&self.path, content)?;
+        (self.length, self.broken) = (content.len() as u64, false);
         sync_folder(&self.path)
     }
 }
@@ -312,45 +310,6 @@ pub fn checkpoint(state: &State) -> Event {
     let canary = state.canaries.first().map_or_else(String::new, |it| it.label.clone());
     let reason = state.canaries.first().map_or_else(String::new, super::controller::numbers);
     Event { kind: Kind::Checkpoint, canary, reason, from: weight, to: weight }
-}
-
-/// Opens and locks the file that is at `path` once it is locked.
-fn lock(path: &Path) -> Result<File, Error> {
-    loop {
-        let file = open::private(path)?;
-        match file.try_lock() {
-            // Its last holder may have replaced it between our opening and our locking.
-            Ok(()) if is_at(&file, path) => return Ok(file),
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Held(path.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(failed("flock()", path, error).into()),
-        }
-    }
-}
-
-fn is_at(file: &File, path: &Path) -> bool {
-    let ours = file.metadata().ok().map(|it| (it.dev(), it.ino()));
-    ours.is_some() && ours == identity_of(path)
-}
-
-/// Which file is at `path`; none where there is none.
-pub fn identity_of(path: &Path) -> Identity {
-    fs::metadata(path).ok().map(|it| (it.dev(), it.ino()))
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// A new or renamed file is safe once its folder is.
-fn sync_folder(path: &Path) -> Result<(), Error> {
-    let folder = folder_of(path);
-    let synced = open::read(folder)?.sync_all();
-    synced.map_err(|it| failed("fsync()", folder, it).into())
-}
-
-fn failed(call: &str, path: &Path, error: io::Error) -> Failure {
-    Failure::new(format!("{call} \"{}\"", path.display()), error)
 }
 
 #[cfg(test)]

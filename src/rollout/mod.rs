@@ -4,7 +4,8 @@
 //! [`controller`] decides as a pure step. [`journal`] remembers
 //! ([`writer`] waits for the disk), [`live`] brings these together,
 //! [`fleet`] drives all rollouts from a thread of control's, [`registry`] has what workers share
-//! with them. [`webhook`] tells of transitions, [`prometheus`] brings evidence from elsewhere.
+//! with them. [`webhook`] tells of transitions ([`outbox`] keeps what is not told yet),
+//! [`prometheus`] brings evidence from elsewhere.
 
 pub mod account;
 pub mod analysis;
@@ -18,6 +19,8 @@ pub mod hash;
 pub mod journal;
 pub mod layout;
 pub mod live;
+pub mod news;
+pub mod outbox;
 pub mod outside;
 pub mod plan;
 pub mod prometheus;

@@ -2,7 +2,7 @@
 
 use super::analysis::{Counts, Test, Verdict};
 use super::plan::Plan;
-use super::state::{Canary, Phase, State};
+use super::state::{Canary, Last, Phase, State};
 use crate::config::model::Step;
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +115,15 @@ impl Status {
             canaries: state.canaries.iter().map(|it| canary(plan, it)).collect(),
             ..self.clone()
         }
+    }
+
+    /// This, and what happened last.
+    #[must_use]
+    pub fn behind(mut self, last: Option<&Last>) -> Self {
+        if let Some(Last { at_ms, reason }) = last {
+            (self.since_ms, self.reason) = (*at_ms, reason.clone());
+        }
+        self
     }
 
     /// The weight of a variant, basis points: stable's is what is left. 0 for what is not there.

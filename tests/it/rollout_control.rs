@@ -306,3 +306,48 @@ fn webhooks_are_told_of_transitions_even_where_one_is_down() {
         get(server.named_port("ADMIN"), "/metrics").text().contains(delivered).then_some(())
     });
 }
+
+#[test]
+fn webhooks_that_were_not_taken_outlive_a_kill() {
+    let taken = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_up = std::sync::Arc::clone(&taken);
+    let hook = Origin::start(move |_| match is_up.load(std::sync::atomic::Ordering::SeqCst) {
+        true => Answer::ok("thanks"),
+        false => Answer::new("503 Service Unavailable", "", "down"),
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let journal = folder.path().join("api.journal").display().to_string();
+    let lines = format!("{STEPS} webhook http://127.0.0.1:{}/hook;", hook.port);
+    let server = Setup::new(Kind::Moongate).start(&conf(&format!("{lines} journal {journal};")));
+    rollout_command(&server, "promote api");
+    rollout_command(&server, "abort api");
+    let outbox = folder.path().join("api.journal.outbox");
+    eventually("both are kept", || {
+        let text = std::fs::read_to_string(&outbox).unwrap_or_default();
+        (text.matches("\"letter\"").count() == 2).then_some(())
+    });
+    let refused = hook.received().len();
+    // What a crash leaves behind the last line is skipped.
+    let mut torn = std::fs::read(&outbox).expect("it is there");
+    torn.extend_from_slice(b"O 0000");
+    std::fs::write(&outbox, torn).expect("a file");
+    taken.store(true, std::sync::atomic::Ordering::SeqCst);
+    let server = killed_and_started(server, &journal, &lines);
+    let posts = eventually("both are told", || {
+        let posts = hook.received().split_off(refused);
+        let events: Vec<String> = posts
+            .iter()
+            .map(|it| {
+                let body: Value = serde_json::from_slice(&it.body).expect("JSON");
+                body["event"].as_str().expect("a word").to_owned()
+            })
+            .collect();
+        events.contains(&"aborted".to_owned()).then_some(events)
+    });
+    assert!(posts.contains(&"promoted".to_owned()), "{posts:?}");
+    eventually("nothing waits any more", || {
+        let text = std::fs::read_to_string(&outbox).unwrap_or_default();
+        (!text.contains("\"letter\"")).then_some(())
+    });
+    drop(server);
+}

@@ -92,6 +92,13 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether people are told of it.
+    pub const fn is_transition(self) -> bool {
+        !matches!(self, Self::Configured | Self::Checkpoint)
+    }
+}
+
 /// An event, with the numbers that it rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

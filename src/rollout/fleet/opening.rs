@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
-use crate::rollout::journal::{self, Identity, Journal, Recovered, identity_of};
+use crate::rollout::journal::{self, Identity, Journal, Record, Recovered, identity_of};
 use crate::rollout::registry::{Rollouts, Wanted};
 use crate::rollout::writer::Writer;
 use parking_lot::Mutex;
@@ -20,11 +20,20 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Journals that a configuration needs opened before it takes over, by rollout. Given up, they
 /// leave nothing.
 #[derive(Debug, Default)]
-pub struct Opened(HashMap<String, (Writer, Recovered)>);
+pub struct Opened(HashMap<String, Journaled>);
+
+/// A journal that was opened, and what it told.
+#[derive(Debug)]
+pub(super) struct Journaled {
+    pub writer: Writer,
+    pub recovered: Recovered,
+    /// Its last transitions.
+    pub recent: Vec<Record>,
+}
 
 impl Opened {
     /// That of the rollout `name`.
-    pub(super) fn take(&mut self, name: &str) -> Option<(Writer, Recovered)> {
+    pub(super) fn take(&mut self, name: &str) -> Option<Journaled> {
         self.0.remove(name)
     }
 }
@@ -77,13 +86,14 @@ impl Known {
         if faults.0.is_empty() { Ok(opened) } else { Err(faults) }
     }
 
-    pub(super) fn open_one(&self, wanted: &Wanted) -> Result<Option<(Writer, Recovered)>, String> {
+    pub(super) fn open_one(&self, wanted: &Wanted) -> Result<Option<Journaled>, String> {
         let (path, entry) = (&wanted.journal, &wanted.entry);
         let known = self.0.iter().find(|it| it.rollout == entry.name());
         if known.is_some_and(|it| it.path == *path || it.is_at(path)) {
             return Ok(None);
         }
-        let (journal, recovered, secret) = open_patiently(wanted).map_err(|it| it.to_string())?;
+        let (mut journal, recovered, secret) =
+            open_patiently(wanted).map_err(|it| it.to_string())?;
         if known.is_some() && recovered != Recovered::Nothing {
             let path = path.display();
             return Err(format!("\"{path}\" has a history of its own; remove it or write another"));
@@ -91,8 +101,9 @@ impl Known {
         if known.is_none() && !entry.has_secret(&secret) {
             return Err(format!("\"{}\" was just made by another process", path.display()));
         }
+        let recent = journal.take_recent();
         let writer = Writer::start(journal).map_err(|it| it.to_string())?;
-        Ok(Some((writer, recovered)))
+        Ok(Some(Journaled { writer, recovered, recent }))
     }
 }
 

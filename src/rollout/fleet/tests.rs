@@ -21,7 +21,14 @@ struct World {
 fn world() -> World {
     let (registry, told) = (Arc::new(Registry::default()), Arc::new(Mutex::new(Vec::new())));
     let sink = Arc::clone(&told);
-    let fleet = Fleet::new(Arc::clone(&registry), Box::new(move |it| sink.lock().push(it)));
+    let fleet = Fleet::new(
+        Arc::clone(&registry),
+        Box::new(move |news| {
+            if let News::Transition(it) = news {
+                sink.lock().push(it);
+            }
+        }),
+    );
     World { registry, fleet, dir: tempfile::tempdir().unwrap(), told, seconds: 0 }
 }
 

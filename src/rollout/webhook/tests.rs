@@ -6,7 +6,7 @@ use crate::rollout::status::Status;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-fn transition(name: &str, urls: &[String]) -> Transition {
+fn transition(name: &str, urls: &[String]) -> News {
     let event = Event {
         kind: Kind::RolledBack,
         canary: "v2".to_owned(),
@@ -15,7 +15,8 @@ fn transition(name: &str, urls: &[String]) -> Transition {
         to: 0,
     };
     let status = Arc::new(Status::pending(name));
-    Transition { event, at_ms: 1_700_000_000_000, status, webhooks: urls.into() }
+    let at_ms = 1_700_000_000_000;
+    News::Transition(Transition { event, at_ms, number: 1, status, webhooks: urls.into() })
 }
 
 /// Answers each connection with the next of `statuses`; gives what was posted.
@@ -60,7 +61,7 @@ fn on_runtime<T>(work: impl Future<Output = T>) -> T {
 fn a_transition_is_told_with_its_numbers() {
     on_runtime(async {
         let (url, mut posted) = receiver(vec![204]).await;
-        let (tell, transitions) = queue();
+        let (tell, transitions) = queue().unwrap();
         let _teller = Teller::start(transitions, resolver());
         tell(transition("told", std::slice::from_ref(&url)));
         tell(transition("silent", &[]));
@@ -84,7 +85,7 @@ fn one_that_comes_back_is_told_in_order_and_a_dead_one_delays_nobody() {
     on_runtime(async {
         let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let (url, mut posted) = receiver(vec![503, 200, 200]).await;
-        let (tell, transitions) = queue();
+        let (tell, transitions) = queue().unwrap();
         let _teller = Teller::start(transitions, resolver());
         let urls = [format!("http://{dead}/"), url];
         tell(transition("first", &urls));
@@ -102,7 +103,7 @@ fn one_that_comes_back_is_told_in_order_and_a_dead_one_delays_nobody() {
 fn what_is_refused_is_given_up_and_counted() {
     on_runtime(async {
         let (url, mut posted) = receiver(vec![400, 200]).await;
-        let (tell, transitions) = queue();
+        let (tell, transitions) = queue().unwrap();
         let teller = Teller::start(transitions, resolver());
         tell(transition("refused", std::slice::from_ref(&url)));
         tell(transition("refused", &[url]));
@@ -118,14 +119,16 @@ fn what_is_refused_is_given_up_and_counted() {
 
 #[test]
 fn queues_have_ends() {
-    let (tell, receiver) = queue();
+    let (tell, receiver) = queue().unwrap();
     for _ in 0..MOST_WAITING + 3 {
         tell(transition("crowded", &["http://127.0.0.1:1/".to_owned()]));
     }
     assert_eq!(counted("crowded", "dropped"), 3);
     drop(receiver);
+    let all = u64::try_from(MOST_WAITING).unwrap() + 3;
+    assert_eq!(counted("crowded", "dropped"), all, "what waited and is not kept is counted");
     tell(transition("crowded", &["http://127.0.0.1:1/".to_owned()]));
-    assert_eq!(counted("crowded", "dropped"), 3, "the process is ending");
+    assert_eq!(counted("crowded", "dropped"), all, "the process is ending");
 }
 
 #[test]
@@ -133,7 +136,7 @@ fn the_end_waits_for_what_can_be_delivered_and_tells_what_was_not() {
     on_runtime(async {
         let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let (url, mut posted) = receiver(vec![503, 200]).await;
-        let (tell, transitions) = queue();
+        let (tell, transitions) = queue().unwrap();
         let teller = Teller::start(transitions, resolver());
         tell(transition("last", &[url, format!("http://{dead}/")]));
         teller.end().await;
