@@ -30,8 +30,8 @@
 //!
 //! The canary is rolled back where E2 >= 100, E1 >= 5, and three of its requests were bad, in an
 //! interval that has a bad one. Rolling back a canary that is no worse than stable needs E2 >= 100:
-//! at most 1 % over any duration. With both limits, that of failures needs 101 and that of latency
-//! 10100, which has more room, for 1/101 + 1/10100 = 1 %; measured it is less than half
+//! at most 1 % over any duration. With both limits, that of failures needs 102 and that of latency
+//! 5100, which has more room, for 1/102 + 1/5100 = 1 %; measured it is less than half
 //! (`benches/rollout.rs`).
 //! Where only E1 is high, stable is as bad as far as is known: the rollout holds and says so.
 //!
@@ -88,7 +88,7 @@ impl Limit {
     ) -> (Option<Self>, Option<Self>) {
         let canaries = f64::from(canaries.max(1));
         let [first, second] = match (failures, latency) {
-            (Some(_), Some(_)) => [101.0, 10_100.0],
+            (Some(_), Some(_)) => [102.0, 5100.0],
             _ => [100.0, 100.0],
         };
         let limit = |share: Option<f64>, worse_at: f64| {

@@ -4,7 +4,7 @@ use super::*;
 use crate::rollout::hash::Random;
 use crate::rollout::simulation::{Rates, World, requests_until_rollback, rolls_back_within};
 
-const LIMIT: Limit = Limit { share: 0.005, worse_at: 101.0 };
+const LIMIT: Limit = Limit { share: 0.005, worse_at: 102.0 };
 
 fn counts(requests: u64, bad: u64) -> Counts {
     Counts { requests, bad }
@@ -202,5 +202,17 @@ fn canaries_like_stable_stay() {
             .count();
         // At a true chance of 0.5 % more than 5 of 150 come once in 8000 times.
         assert!(alarms <= 5, "{alarms} of 150 at {rate}");
+    }
+}
+
+#[test]
+fn the_chances_of_false_alarms_add_up_to_one_in_a_hundred() {
+    for canaries in [1, 2, 15] {
+        let (failures, slow) = Limit::both(Some(0.005), Some(0.01), canaries);
+        let of = |it: Option<Limit>| f64::from(canaries) / it.unwrap().worse_at;
+        let sum = of(failures) + of(slow);
+        assert!(sum <= 0.01 + 1e-12 && sum > 0.0099, "{sum}");
+        let (alone, none) = Limit::both(Some(0.005), None, canaries);
+        assert!((of(alone) - 0.01).abs() < 1e-12 && none.is_none());
     }
 }
