@@ -211,8 +211,11 @@ impl<'a> Matcher<'a> {
 
     fn back_reference(&mut self, s: usize, digit: u8) -> Matched {
         let group = usize::from(digit).wrapping_sub(usize::from(b'1'));
-        let Some(&Capture::Span(from, length)) = self.captures().get(group) else {
-            return Err(Fault::CaptureIndex);
+        let (from, length) = match self.captures().get(group) {
+            Some(&Capture::Span(from, length)) => (from, length),
+            // No text is a position.
+            Some(Capture::Position(_)) => return Ok(None),
+            _ => return Err(Fault::CaptureIndex),
         };
         let same = self.subject[s..].starts_with(&self.subject[from..from + length]);
         self.steps += length as u64 / 8;

@@ -146,6 +146,7 @@ fn faults_and_arguments_are_told_in_luajit_words() {
         "return pcall(string.find, 'a', '%b')",
         "return pcall(string.find, 'abc', '%1')",
         "return pcall(string.find, 'abc', '(%1)')",
+        "return pcall(string.find, 'abc', '()%1')",
         "return pcall(string.find, 'abc', 'b', 10)",
         "return pcall(string.find, 'abc', '', 10)",
         "return pcall(string.find, 'abc', 'b', -2)",
