@@ -6,8 +6,11 @@ use crate::harness::origin::Origin;
 use crate::harness::server::{Kind, Server, Setup};
 use crate::harness::tls::{Identity, client, connector, stream, two_certificates};
 use crate::harness::{eventually, settles};
-use openssl::ssl::{SslConnector, SslSession, SslSessionCacheMode, SslVersion};
+use openssl::ssl::{
+    HandshakeError, SslConnector, SslSession, SslSessionCacheMode, SslStream, SslVersion,
+};
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -176,20 +179,30 @@ pub fn resumes(server: &Server, version: SslVersion) -> String {
     resumes_when(server, version, || {})
 }
 
+/// Connects as `a.test`, with the session that was kept if there is one.
+pub fn offering(
+    connector: &SslConnector,
+    kept: &Mutex<Option<SslSession>>,
+    port: u16,
+) -> Result<SslStream<TcpStream>, HandshakeError<TcpStream>> {
+    let tcp = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    tcp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let settings = connector.configure().expect("settings").verify_hostname(false);
+    let mut ssl = settings.into_ssl("a.test").expect("a connection");
+    if let Some(session) = kept.lock().expect("nobody panics").as_ref() {
+        // SAFETY: the session is of the same context.
+        unsafe { ssl.set_session(session).expect("it fits") };
+    }
+    ssl.connect(tcp)
+}
+
 /// The same with a `wait` after each connection.
 pub fn resumes_when(server: &Server, version: SslVersion, wait: impl Fn()) -> String {
     let (connector, kept) = remembering(version);
     let mut said = String::new();
     for _ in 0..2 {
-        let tcp = std::net::TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
-        tcp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let settings = connector.configure().expect("settings").verify_hostname(false);
-        let mut ssl = settings.into_ssl("a.test").expect("a connection");
-        if let Some(session) = kept.lock().expect("nobody panics").as_ref() {
-            // SAFETY: the session is of the same context.
-            unsafe { ssl.set_session(session).expect("it fits") };
-        }
-        let mut stream = Client::over(ssl.connect(tcp).expect("a handshake"));
+        let handshake = offering(&connector, &kept, server.port());
+        let mut stream = Client::over(handshake.expect("a handshake"));
         said = stream.get("/").expect("an answer").text();
         // OpenSSL forgets the session of a connection that just breaks off.
         stream.stream().shutdown().expect("a farewell");

@@ -1,9 +1,8 @@
 //! Scripts in handshakes: certificates that they choose, handshakes that they end.
 
-use crate::harness::PATIENCE;
 use crate::harness::server::Server;
 use crate::harness::tls::{connector, stream, two_certificates};
-use crate::tls::{remembering, resumes};
+use crate::tls::{offering, remembering, resumes};
 use openssl::ssl::SslVersion;
 
 fn start(scripts: &str) -> Server {
@@ -255,15 +254,7 @@ fn a_fetch_that_takes_too_long_ends_with_the_time_of_a_head() {
     let server = keeping(head, store, "ngx.sleep(60)", slow);
     let (connector, kept) = remembering(SslVersion::TLS1_2);
     for is_first in [true, false] {
-        let tcp = std::net::TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
-        tcp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let settings = connector.configure().expect("settings").verify_hostname(false);
-        let mut ssl = settings.into_ssl("a.test").expect("a connection");
-        if let Some(session) = kept.lock().expect("nobody panics").as_ref() {
-            // SAFETY: the session is of the same context.
-            unsafe { ssl.set_session(session).expect("it fits") };
-        }
-        let stream = ssl.connect(tcp);
+        let stream = offering(&connector, &kept, server.port());
         assert_eq!(stream.is_ok(), is_first);
         if let Ok(mut stream) = stream {
             stream.shutdown().expect("a farewell");

@@ -1,7 +1,7 @@
 //! `memc_pass` with ngx_memc's directives, and nginx's own `memcached_pass` with `memcached_*`.
 
 use super::location::replace_content;
-use super::proxy::check_grpc_url;
+use super::proxy::{check_grpc_url, local_address};
 use crate::config::model::{Memcached, NextUpstream, ProxyPass};
 use crate::config::nginx::directive::{
     Apply, Arity, Contexts, Directive, HSL, HSLI, LOCATION, LOCATION_IF, ONE, Scope, Slot, custom,
@@ -9,7 +9,6 @@ use crate::config::nginx::directive::{
 };
 use crate::config::nginx::lower::Lower;
 use crate::config::nginx::tree::Node;
-use crate::config::units;
 
 /// Where a setting of one of the two families is kept.
 macro_rules! kept {
@@ -178,15 +177,7 @@ fn commands(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
 }
 
 fn bind(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
-    let text = node.arg(0);
-    if node.args.len() == 2 {
-        return lower.fault(node, format!("invalid parameter \"{}\"", node.arg(1)));
-    }
-    if text != "off" && !text.contains('$') && units::local_address(text).is_none() {
-        let help = "it is an IP address, with a port or without";
-        return lower.fault(node, format!("invalid address \"{text}\"; {help}"));
-    }
-    let value = lower.text(node, text);
+    let Some(value) = local_address(lower, node) else { return };
     let slot: Slot<String> = kept!(memcached.bind);
     lower.once(node, slot(scope), Some(value));
 }

@@ -244,20 +244,30 @@ pub(super) fn has_uri(url: &str) -> bool {
 }
 
 fn bind(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let Some(value) = local_address(lower, node) else { return };
+    lower.once(node, scope.settings().map(|it| &mut it.proxy_bind), Some(value));
+}
+
+/// What `proxy_bind` and its kin name: the address that connections to peers come from, or `off`.
+/// `None` if it is refused, which is told.
+pub(super) fn local_address(lower: &mut Lower<'_>, node: &Node) -> Option<String> {
     let text = node.arg(0);
-    if node.args.len() == 2 && node.arg(1) == "transparent" {
-        let hint = "\"transparent\" would need root's rights for each connection";
-        return lower.unsupported(node, hint);
-    }
     if node.args.len() == 2 {
-        return lower.fault(node, format!("invalid parameter \"{}\"", node.arg(1)));
+        match node.arg(1) {
+            "transparent" => {
+                let hint = "\"transparent\" would need root's rights for each connection";
+                lower.unsupported(node, hint);
+            }
+            other => lower.fault(node, format!("invalid parameter \"{other}\"")),
+        }
+        return None;
     }
     if text != "off" && !text.contains('$') && units::local_address(text).is_none() {
         let help = "it is an IP address, with a port or without";
-        return lower.fault(node, format!("invalid address \"{text}\"; {help}"));
+        lower.fault(node, format!("invalid address \"{text}\"; {help}"));
+        return None;
     }
-    let value = lower.text(node, text);
-    lower.once(node, scope.settings().map(|it| &mut it.proxy_bind), Some(value));
+    Some(lower.text(node, text))
 }
 
 fn set_header(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
