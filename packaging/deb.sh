@@ -37,6 +37,8 @@ for example in conf/examples/*.conf; do
 done
 gzip -9n "$tree/usr/share/doc/moongate/CHANGELOG.md"
 install -d -m 0755 "$tree/etc/moongate/conf.d"
+# Journals are state, wherever the prefix is.
+ln -s /var/lib/moongate/rollouts "$tree/etc/moongate/rollouts"
 
 for script in postinst prerm postrm; do
     put 0755 "packaging/debian/$script" "/DEBIAN/$script"

@@ -1,10 +1,9 @@
 #!/bin/sh
 # Installs the Debian packages that Moongate is built with; with `tests`, those that its tests
-# compare it with, too; with `bench`, what the benchmarks need besides; with `conformance`, what
-# OpenResty's own suites need, and the suites from Debian's sources. At once done when they are
-# there.
+# compare it with, too, and OpenResty's own suites from Debian's sources; with `bench`, what the
+# benchmarks need besides. At once done when they are there.
 #
-#   sh tests/setup.sh build|tests|bench|conformance
+#   sh tests/setup.sh build|tests|bench
 #
 # It needs root or sudo only when something is missing. Debian starts nginx, haproxy, redis,
 # memcached and prometheus as soon as they are installed; here they neither start nor come back at
@@ -12,10 +11,10 @@
 set -eu
 
 packages='build-essential cmake libssl-dev pkg-config'
-tests='curl git libnginx-mod-http-echo libnginx-mod-http-headers-more-filter libnginx-mod-http-lua
-    libnginx-mod-http-memc libnginx-mod-http-set-misc lua-cjson lua-lpeg lua-resty-lrucache
-    memcached nginx prometheus python3-grpcio redis-server strace wrk'
-conformance='dpkg-dev iproute2 iptables libtest-base-perl perl procps util-linux'
+tests='curl dpkg-dev git iproute2 iptables libnginx-mod-http-echo
+    libnginx-mod-http-headers-more-filter libnginx-mod-http-lua libnginx-mod-http-memc
+    libnginx-mod-http-set-misc libtest-base-perl lua-cjson lua-lpeg lua-resty-lrucache memcached
+    nginx perl procps prometheus python3-grpcio redis-server strace util-linux wrk'
 # Suites, by what they are called here and by Debian's source.
 suites='lua:libnginx-mod-http-lua echo:libnginx-mod-http-echo
     headers-more:libnginx-mod-http-headers-more-filter set-misc:libnginx-mod-http-set-misc
@@ -27,10 +26,9 @@ case ${1-} in
     build) ;;
     tests) packages="$packages $tests" ;;
     bench) packages="$packages $tests bolt-19 haproxy nghttp2-client openssl valgrind" ;;
-    conformance) packages="$packages $tests $conformance" ;;
     packages) packages=$2 ;; # by itself, as root
     *)
-        echo "usage: sh $0 build|tests|bench|conformance" >&2
+        echo "usage: sh $0 build|tests|bench" >&2
         exit 2
         ;;
 esac
@@ -52,7 +50,7 @@ as_root() {
 
 # Unpacks the libraries, which needs no root.
 unpack_libraries() {
-    case $1 in tests | bench | conformance) ;; *) return 0 ;; esac
+    case $1 in tests | bench) ;; *) return 0 ;; esac
     folder=$(cd "$(dirname "$0")/.." && pwd)/target/lua-libraries
     [ ! -e "$folder/nginx/redis.lua" ] || return 0
     echo "unpacking $libraries" >&2
@@ -74,7 +72,7 @@ unpack_libraries() {
 # Unpacks the suites from the sources of Debian's packages; apt's own lists know no sources, so that
 # it gets lists beside them, made from the same addresses.
 unpack_suites() {
-    [ "$1" = conformance ] || return 0
+    [ "$1" = tests ] || return 0
     folder=$(cd "$(dirname "$0")/.." && pwd)/target/suites
     [ ! -e "$folder/cookie/t" ] || return 0
     echo "unpacking the suites of $suites" >&2

@@ -8,6 +8,8 @@ use crate::config::model::{Main, Model};
 use crate::control::{Candidate, Control, Fault, Known, Source};
 use crate::log;
 use crate::log::{ErrorLog, Level, main_log};
+use crate::rollout::journal::own_folder;
+use crate::rollout::registry::Rollouts;
 use crate::snapshot::build::open_error_log;
 use crate::sys::daemon;
 use crate::sys::daemon::Ready;
@@ -127,7 +129,8 @@ async fn run(
     report(&candidate.diagnostics);
     warn_of_limits(&candidate);
     let admin = admin::bind(&candidate.snapshot.model).map_err(fail)?;
-    let become_user = || user.as_ref().map_or(Ok(()), settle_as);
+    let rollouts = candidate.snapshot.rollouts.clone();
+    let become_user = || user.as_ref().map_or(Ok(()), |it| settle_as(it, &rollouts));
     let control = match Control::start(source, candidate, become_user).await {
         Ok(control) => control,
         Err(Fault::Refused(diagnostics)) => return Err(refused(diagnostics)),
@@ -145,10 +148,16 @@ async fn run(
     Ok(())
 }
 
-/// Goes on as `user`, who can open the logs anew: they are its own.
-fn settle_as(user: &User) -> Result<(), Failure> {
+/// Goes on as `user`, who can open the logs and the journals of rollouts: they are its own.
+fn settle_as(user: &User, rollouts: &Rollouts) -> Result<(), Failure> {
     let mut logs = log::paths().into_iter().filter(|it| it.is_file());
     logs.try_for_each(|it| user.own(&it))?;
+    for file in rollouts.files() {
+        if let Some(folder) = own_folder(&file) {
+            user.make_private_folder(folder)?;
+        }
+        user.inherit(&file)?;
+    }
     user.become_it()
 }
 

@@ -187,17 +187,18 @@ impl Stepping<'_> {
         let mut canaries = self.state.canaries.iter();
         let index = match label {
             None => 0,
-            Some(label) => canaries
-                .position(|it| it.label == label)
-                .ok_or_else(|| Refused::Unknown(label.to_owned()))?,
+            Some(label) => {
+                canaries.position(|it| it.label == label).ok_or_else(|| self.unknown(label))?
+            }
         };
         let Canary { label, weight: from, closed, .. } = &self.state.canaries[index];
         if *closed {
             return Err(Refused::Closed(label.clone()));
         }
-        let sum: u32 = self.state.canaries.iter().map(|it| u32::from(it.weight)).sum();
-        if sum - u32::from(*from) + u32::from(weight) > u32::from(BUCKETS) {
-            return Err(Refused::TooMuch);
+        let sum: u16 = self.state.canaries.iter().map(|it| it.weight).sum();
+        let others = sum - from;
+        if weight > BUCKETS - others {
+            return Err(Refused::TooMuch(others));
         }
         let event = self.event(index, Kind::WeightSet, "an operator's word");
         self.state.canaries[index].weight = weight;
@@ -208,6 +209,11 @@ impl Stepping<'_> {
         }
         self.events.push(Event { to: weight, ..event });
         Ok(())
+    }
+
+    fn unknown(&self, label: &str) -> Refused {
+        let known: Vec<_> = self.state.canaries.iter().map(|it| it.label.as_str()).collect();
+        Refused::Unknown(label.to_owned(), known.join(", "))
     }
 
     /// Lets time and evidence move the first canary, unless it is held or judged.

@@ -183,10 +183,12 @@ impl Member {
         let (phase, weight) = (state.phase.as_str(), percent(state.weight()));
         let level = if state.phase == Phase::Unreadable { Level::Alert } else { Level::Notice };
         let how = match &recovered {
-            Recovered::Nothing => "begins",
-            Recovered::Record(_) => "goes on from its journal",
-            Recovered::TornRollback(_) => "was being rolled back",
-            Recovered::Unreadable(_) => "has a journal that cannot be read and is put aside",
+            Recovered::Nothing => "begins".to_owned(),
+            Recovered::Record(_) => "goes on from its journal".to_owned(),
+            Recovered::TornRollback(_) => "was being rolled back".to_owned(),
+            Recovered::Unreadable(why) => {
+                format!("has a journal that cannot be read and is put aside ({why})")
+            }
         };
         begin_metrics(name, member.live.plan());
         main_log()

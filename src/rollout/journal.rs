@@ -28,6 +28,14 @@ use std::path::{Path, PathBuf};
 /// A longer journal is written anew with its last record only.
 const LONGEST_BYTES: u64 = 256 * 1024;
 
+/// A folder of this name is for journals alone: it is made where it is missing.
+pub const FOLDER: &str = "rollouts";
+
+/// The folder of the journal at `path` if it is for journals alone.
+pub fn own_folder(path: &Path) -> Option<&Path> {
+    path.parent().filter(|it| it.file_name().is_some_and(|it| it == FOLDER))
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -142,6 +150,9 @@ impl Journal {
         fresh_secret: &[u8; 32],
     ) -> Result<(Self, Recovered, String), Error> {
         let made = !path.exists();
+        if let Some(folder) = own_folder(path).filter(|_| made) {
+            open::make_private_folder(folder)?;
+        }
         let mut file = lock(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|it| failed("read()", path, it))?;
@@ -182,10 +193,10 @@ impl Journal {
         let bytes = match open::contents(path) {
             Ok(bytes) => bytes,
             Err(failure) if failure.errno() == Some(libc::ENOENT) => {
-                let folder = folder_of(path);
-                return match folder.is_dir() {
+                let folder = own_folder(path).unwrap_or(path);
+                return match folder_of(folder).is_dir() {
                     true => Ok(None),
-                    false => Err(format!("there is no folder \"{}\"", folder.display())),
+                    false => Err(format!("there is no folder \"{}\"", folder_of(path).display())),
                 };
             }
             Err(failure) => return Err(failure.to_string()),

@@ -14,8 +14,9 @@
 use super::assign::Shares;
 use super::controller::Command;
 use super::evidence::Evidence;
-use super::journal::Journal;
+use super::journal::{self, Journal};
 use super::live::{NotDone, Seam};
+use super::outbox;
 use super::plan::Plan;
 use super::signature::{Secret, hex};
 use super::status::Status;
@@ -189,6 +190,11 @@ impl Rollouts {
     pub fn iter(&self) -> std::slice::Iter<'_, Wanted> {
         self.0.iter()
     }
+
+    /// The files that they keep: journals, and outboxes beside them.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.0.iter().flat_map(|it| [it.journal.clone(), outbox::beside_journal(&it.journal)])
+    }
 }
 
 /// What makes two rollouts of one name the same to workers: the name, the labels of the canaries
@@ -312,9 +318,9 @@ impl Registry {
     }
 }
 
-/// Where the journal of `rollout` is: as it says, or `rollout_NAME.journal`, below the prefix.
+/// Where the journal of `rollout` is: as it says, or `rollouts/NAME.journal`, below the prefix.
 pub fn journal_of(rollout: &model::Rollout, prefix: &Path) -> PathBuf {
-    let default = || format!("rollout_{}.journal", rollout.name);
+    let default = || format!("{}/{}.journal", journal::FOLDER, rollout.name);
     let path = prefix.join(rollout.journal.clone().unwrap_or_else(default));
     // `./a` and `a` are one file.
     path.components().collect()

@@ -4,9 +4,9 @@
 //! process that dropped to `user`, only this file changes.
 
 use crate::sys::errno::Failure;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Of files that are created: read by all, written by us, whatever the umask adds.
@@ -37,6 +37,20 @@ pub fn lockable(path: &Path) -> Result<File, Failure> {
 pub fn private(path: &Path) -> Result<File, Failure> {
     let mut options = OpenOptions::new();
     opened(path, options.read(true).write(true).create(true).mode(0o600).open(path))
+}
+
+/// Makes the folder that private files are in, for its owner alone, where it is missing and the one
+/// that it is in is there.
+///
+/// # Errors
+/// `mkdir() "PATH" failed (CODE: TEXT)`.
+pub fn make_private_folder(folder: &Path) -> Result<(), Failure> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Failure::new(format!("mkdir() \"{}\"", folder.display()), error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Opens a file for reading.

@@ -1,8 +1,11 @@
 //! Giving up root's privileges: `user NAME [GROUP]`.
 
 use crate::sys::errno::Failure;
+use crate::sys::open;
 use std::ffi::{CStr, CString};
+use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown, fchown};
 use std::path::Path;
 
 /// Somebody in the system's user database.
@@ -54,9 +57,42 @@ impl User {
     /// # Errors
     /// `chown("PATH", UID) failed …`.
     pub fn own(&self, path: &Path) -> Result<(), Failure> {
-        std::os::unix::fs::chown(path, Some(self.uid), None).map_err(|error| {
-            Failure::new(format!("chown(\"{}\", {})", path.display(), self.uid), error)
-        })
+        chown(path, Some(self.uid), None).map_err(|it| self.cannot_own(path, it))
+    }
+
+    /// Makes `folder`, where it is missing, for this user alone.
+    ///
+    /// # Errors
+    /// `mkdir() "PATH" failed …`, `chown("PATH", UID) failed …`.
+    pub fn make_private_folder(&self, folder: &Path) -> Result<(), Failure> {
+        let is_new = fs::symlink_metadata(folder).is_err();
+        open::make_private_folder(folder)?;
+        if is_new { self.own(folder) } else { Ok(()) }
+    }
+
+    /// Makes this user the owner of a file that root left in a folder of the user's, when it ran
+    /// without one. Only of a regular file with one name: who owns a folder may put links there.
+    ///
+    /// # Errors
+    /// `chown("PATH", UID) failed …`.
+    pub fn inherit(&self, path: &Path) -> Result<(), Failure> {
+        let is_ours = path.parent().and_then(|it| fs::metadata(it).ok());
+        if is_ours.is_none_or(|it| it.uid() != self.uid) {
+            return Ok(());
+        }
+        let mut options = OpenOptions::new();
+        let options = options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        let Ok(file) = options.open(path) else { return Ok(()) };
+        let is_inherited =
+            file.metadata().is_ok_and(|it| it.is_file() && it.nlink() == 1 && it.uid() == 0);
+        if !is_inherited {
+            return Ok(());
+        }
+        fchown(&file, Some(self.uid), None).map_err(|it| self.cannot_own(path, it))
+    }
+
+    fn cannot_own(&self, path: &Path, error: io::Error) -> Failure {
+        Failure::new(format!("chown(\"{}\", {})", path.display(), self.uid), error)
     }
 }
 

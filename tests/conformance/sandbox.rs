@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::thread;
+use std::time::Instant;
 
 /// Sandboxes at a time: blocks wait more than they work, and two processors have enough of these.
 pub const SIDE_BY_SIDE: usize = 5;
@@ -45,24 +46,37 @@ pub struct Verdict {
     pub because: Vec<String>,
 }
 
-/// Runs all jobs in so many sandboxes side by side; the verdicts in no order.
-pub fn run(server: &Server, jobs: Vec<Job>, side_by_side: usize) -> Vec<Verdict> {
+/// Runs all jobs in so many sandboxes side by side: the verdicts, in no order, and the jobs that
+/// were not begun by `until`.
+pub fn run(
+    server: &Server,
+    jobs: Vec<Job>,
+    side_by_side: usize,
+    until: Option<Instant>,
+) -> (Vec<Verdict>, Vec<Job>) {
     let verdicts = Mutex::new(Vec::new());
     let workers = side_by_side.min(jobs.len());
     // What takes long comes first, lest all wait for it in the end.
     let queue = Mutex::new(jobs.into_iter().rev().collect::<Vec<_>>());
     thread::scope(|scope| {
         for _ in 0..workers {
-            scope.spawn(|| serve(server, &queue, &verdicts));
+            scope.spawn(|| serve(server, &queue, &verdicts, until));
         }
     });
-    verdicts.into_inner().expect("no thread panicked")
+    let left = queue.into_inner().expect("no thread panicked");
+    (verdicts.into_inner().expect("no thread panicked"), left)
 }
 
-/// Takes jobs from the queue until there is none, in a sandbox for each suite that it comes to.
-fn serve(server: &Server, queue: &Mutex<Vec<Job>>, verdicts: &Mutex<Vec<Verdict>>) {
+/// Takes jobs from the queue until there is none, or the time is up, in a sandbox for each suite
+/// that it comes to.
+fn serve(
+    server: &Server,
+    queue: &Mutex<Vec<Job>>,
+    verdicts: &Mutex<Vec<Verdict>>,
+    until: Option<Instant>,
+) {
     let mut sandbox: Option<Sandbox> = None;
-    loop {
+    while until.is_none_or(|it| Instant::now() < it) {
         let job = queue.lock().expect("no thread panicked").pop();
         let Some(job) = job else { break };
         let mut current = match sandbox.take() {

@@ -1,11 +1,14 @@
 #!/bin/sh
 # A sandbox for test files: network, processes and mounts of its own. Nothing leaves it; an address
-# that is not there swallows what is sent to it. As root:
+# that is not there swallows what is sent to it. As root, or by sudo:
 #
 #   sh sandbox.sh BINARY SUITE
 #
 # SUITE is a suite's folder, which is copied. Then files.pl reads the names of files from stdin.
 set -eu
+if [ "$(id -u)" != 0 ] && command -v sudo >/dev/null; then
+    exec sudo CONFORMANCE_MAIN="$CONFORMANCE_MAIN" CONFORMANCE_HTTP="$CONFORMANCE_HTTP" sh "$0" "$@"
+fi
 if ! unshare --net --pid --mount --fork true 2>/dev/null; then
     echo "$0: this system refuses namespaces (unshare --net --pid --mount); run it as root, outside" \
         "of a container or in a privileged one" >&2

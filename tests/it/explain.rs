@@ -57,7 +57,7 @@ fn explained(arguments: &[&str]) -> String {
     let text = String::from_utf8(output.stdout).expect("text");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    assert!(!setup.prefix().join("rollout_api.journal").exists());
+    assert!(!setup.prefix().join("rollouts/api.journal").exists());
     let name = |text: String, origin: &Origin, name| {
         text.replace(&format!("127.0.0.1:{}", origin.port), name)
     };

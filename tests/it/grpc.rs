@@ -234,6 +234,26 @@ fn ending_with(status: &'static str) -> RawOrigin {
 }
 
 #[test]
+fn probes_of_a_rollout_s_variants_carry_their_labels() {
+    let (stable, canary) = (H2Origin::start(100), H2Origin::start(100));
+    let _server = Setup::new(Kind::Moongate)
+        .with("STABLE", format!("127.0.0.1:{}", stable.port))
+        .with("CANARY", format!("127.0.0.1:{}", canary.port))
+        .start(
+            "http { upstream one { server $STABLE; health_check type=grpc interval=20ms; }\n\
+             upstream two { server $CANARY; health_check type=grpc interval=20ms; }\n\
+             rollout api { stable one version=v1; canary two version=v2; weight 0; }\n\
+             server { listen 127.0.0.1:$PORT http2;\n\
+             location / { grpc_pass grpc://$rollout_api; } } }",
+        );
+    for (origin, label) in [(&stable, "v1"), (&canary, "v2")] {
+        let probe = eventually("a probe", || origin.seen().into_iter().next());
+        assert!(probe.line.ends_with("/grpc.health.v1.Health/Check"), "{}", probe.line);
+        assert_eq!(probe.fields["canary-version"], label);
+    }
+}
+
+#[test]
 fn a_canary_whose_calls_fail_by_their_trailers_loses_its_traffic() {
     let (stable, canary, busy) = (ending_with("0"), ending_with("14"), ending_with("5"));
     let server = Setup::new(Kind::Moongate)

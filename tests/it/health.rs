@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An origin whose `/healthz` is as healthy as the switch says.
-fn switched(body: &'static str) -> (Origin, Arc<AtomicBool>) {
+pub fn switched(body: &'static str) -> (Origin, Arc<AtomicBool>) {
     let is_healthy = Arc::new(AtomicBool::new(true));
     let switch = Arc::clone(&is_healthy);
     let origin = Origin::start(move |request| match request.target() {

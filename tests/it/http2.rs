@@ -16,16 +16,17 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-type Requests = SendRequest<Bytes>;
+/// Where requests of a connection are sent.
+pub type Requests = SendRequest<Bytes>;
 
 /// An answer, its body whole.
-struct Answered {
+pub struct Answered {
     head: http::response::Parts,
     body: Vec<u8>,
 }
 
 impl Answered {
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
@@ -35,7 +36,7 @@ fn runtime() -> Runtime {
 }
 
 /// Runs a test's future within the time that any test may take.
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub fn run<T>(future: impl Future<Output = T>) -> T {
     runtime().block_on(async { timeout(PATIENCE, future).await.expect("it ends in time") })
 }
 
@@ -44,7 +45,7 @@ async fn tcp(port: u16) -> TcpStream {
 }
 
 /// A connection by prior knowledge, and what drives it.
-async fn plain(port: u16) -> (Requests, JoinHandle<Result<(), h2::Error>>) {
+pub async fn plain(port: u16) -> (Requests, JoinHandle<Result<(), h2::Error>>) {
     let (requests, connection) = h2::client::handshake(tcp(port).await).await.expect("a preface");
     (requests, tokio::spawn(connection))
 }
@@ -63,11 +64,16 @@ async fn secure(port: u16) -> (Vec<u8>, TlsStream<TcpStream>) {
     (agreed, stream)
 }
 
-fn request(method: Method, uri: &str) -> http::request::Builder {
+/// A request without its body.
+pub fn request(method: Method, uri: &str) -> http::request::Builder {
     Request::builder().method(method).uri(format!("http://a.test{uri}"))
 }
 
-async fn send(
+/// Sends a request with its body.
+///
+/// # Errors
+/// The stream was reset, or the connection ended.
+pub async fn send(
     requests: &Requests,
     request: Request<()>,
     body: &[u8],

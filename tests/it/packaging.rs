@@ -43,6 +43,8 @@ fn the_package_holds_what_it_names_and_its_configuration_serves() {
     for path in sums.lines().filter_map(|it| it.split_once("  ")).map(|it| it.1) {
         assert!(root.join(path).is_file(), "{path}");
     }
+    let journals = fs::read_link(root.join("etc/moongate/rollouts"));
+    assert_eq!(journals.ok().as_deref(), Some(Path::new("/var/lib/moongate/rollouts")));
     assert!(sums.contains("usr/sbin/moongate") && sums.contains("examples/balancer.conf"));
     for script in ["postinst", "prerm", "postrm"] {
         let checked = Command::new("sh").arg("-n").arg(root.join("DEBIAN").join(script)).status();

@@ -24,7 +24,7 @@ fn rollout(lines: &str) -> String {
     format!("rollout api {{ stable one; canary two version=v2; {lines} }}")
 }
 
-const STEPS: &str = "steps 1% 5m, 5% 5m, pause, 100%;";
+pub const STEPS: &str = "steps 1% 5m, 5% 5m, pause, 100%;";
 
 /// `moongate rollout WORDS`: exit code and what it printed.
 pub fn rollout_command(server: &Server, words: &str) -> (Option<i32>, String) {
@@ -94,20 +94,6 @@ fn an_operator_moves_a_rollout_by_the_command_line() {
 }
 
 #[test]
-fn where_nobody_answers_it_says_what_to_do() {
-    let server = Setup::new(Kind::Moongate).start(&conf(STEPS));
-    let (code, said) = rollout_command(&server, "list --admin 127.0.0.1:1");
-    assert_eq!(code, Some(1));
-    assert!(said.starts_with("moongate: no Moongate answers at 127.0.0.1:1 ("), "{said}");
-    assert!(said.contains("is it running?") && said.contains("--admin ADDRESS:PORT"), "{said}");
-    let (code, said) =
-        rollout_command(&server, &format!("list --admin 127.0.0.1:{}", server.port()));
-    assert!(code == Some(1) && said.contains("is no Moongate"), "{said}");
-    let (code, said) = rollout_command(&server, "set-weight api lots");
-    assert!(code == Some(1) && said.contains("write 0% to 100%"), "{said}");
-}
-
-#[test]
 fn a_user_s_way_is_what_the_gateway_does() {
     let sticky = "sticky $http_x_user; steps 10% 5m, 50% 5m, 100%;";
     let server = Setup::new(Kind::Moongate).start(&conf(sticky));
@@ -133,8 +119,8 @@ fn a_test_of_the_configuration_writes_no_journal() {
     let output = setup.command(&conf(STEPS)).arg("-t").output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
-    assert!(!setup.prefix().join("rollout_api.journal").exists());
-    let text = conf("weight 5%; journal nowhere/api.journal;");
+    assert!(!setup.prefix().join("rollouts/api.journal").exists());
+    let text = conf("weight 5%; journal no/where/api.journal;");
     let output = setup.command(&text).arg("-t").output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
@@ -181,7 +167,7 @@ fn reloads_change_what_is_wanted_and_keep_what_is() {
 #[test]
 fn two_gateways_do_not_share_a_journal() {
     let server = Setup::new(Kind::Moongate).start(&conf(STEPS));
-    let journal = server.prefix().join("rollout_api.journal");
+    let journal = server.prefix().join("rollouts/api.journal");
     let lines = format!("{STEPS} journal {};", journal.display());
     let exit = Setup::new(Kind::Moongate).run_to_end(&conf(&lines));
     assert_eq!(exit.status.code(), Some(1));

@@ -7,6 +7,8 @@ use crate::harness::origin::{Answer, Origin};
 use crate::harness::raw_origin::RawOrigin;
 use crate::harness::server::{Kind, Server, Setup};
 use crate::harness::settles;
+use crate::http2;
+use http::Method;
 use std::io::Write;
 use std::process::Command;
 use std::sync::Arc;
@@ -213,6 +215,40 @@ fn an_upstream_of_http2_is_told_the_decided_label_too() {
     assert_eq!(request(server.port(), "GET", "/", "X-Canary-Version: always\r\n").status(), 200);
     assert_eq!(stable.seen()[0].fields["x-canary-version"], "v1");
     assert_eq!(canary.seen()[0].fields["x-canary-version"], "v2");
+}
+
+#[test]
+fn a_label_forged_over_http2_chooses_and_is_not_passed_on() {
+    let (stable, canary) = (Origin::saying("stable"), Origin::saying("canary"));
+    let server = Setup::new(Kind::Moongate)
+        .with("STABLE", format!("127.0.0.1:{}", stable.port))
+        .with("CANARY", format!("127.0.0.1:{}", canary.port))
+        .start(
+            "http { upstream one { server $STABLE; } upstream two { server $CANARY; }\n\
+             rollout api { stable one version=v1; canary two version=v2;\n\
+             header X-Canary-Version; weight 0; }\n\
+             server { listen 127.0.0.1:$PORT http2;\n\
+             location / { proxy_pass http://$rollout_api; } } }",
+        );
+    http2::run(async {
+        let (requests, _) = http2::plain(server.port()).await;
+        // The first field counts.
+        for (labels, body) in [(["evil", "v2"], "stable"), (["v2", "evil"], "canary")] {
+            let forged = labels.iter().fold(http2::request(Method::GET, "/"), |it, label| {
+                it.header("x-canary-version", *label)
+            });
+            let forged = forged.body(()).expect("a request");
+            let answer = http2::send(&requests, forged, b"").await.expect("an answer");
+            assert_eq!(answer.text(), body, "{labels:?}");
+        }
+    });
+    for (origin, label, count) in [(&stable, "v1", 1), (&canary, "v2", 1)] {
+        let received = origin.received();
+        assert_eq!(received.len(), count);
+        for request in received {
+            assert_eq!(request.head.all("x-canary-version"), [label]);
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::harness::client::{Client, get};
 use crate::harness::origin::{Answer, Origin};
 use crate::harness::server::{Kind, Server, Setup};
 use crate::harness::settles;
+use crate::rollout_control::rollout_command;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
@@ -215,6 +216,55 @@ fn nobody_s_variant_flips_while_the_weight_grows_nor_over_a_reload() {
         server.error_log().contains("serves configuration 2")
     });
     assert_eq!(variants(&server, 0..500), before, "a reload changes nothing");
+}
+
+#[test]
+fn two_canaries_grow_beside_each_other_into_stable_s_users_alone() {
+    let server = Setup::new(Kind::Moongate).start(
+        "http { upstream a { server 127.0.0.1:1; } upstream b { server 127.0.0.1:2; }\n\
+         upstream c { server 127.0.0.1:3; }\n\
+         rollout api { stable a; canary b version=v2; canary c version=v3 weight=10%;\n\
+         sticky $arg_user; steps 5% 5m, 20% 5m, 60% 5m, 80%; }\n\
+         server { listen 127.0.0.1:$PORT; keepalive_requests 1000000;\n\
+         location /which { set $to $rollout_api; return 200 $canary_version; } } }",
+    );
+    let users = || variants(&server, 0..2000);
+    let count = |all: &[String], label: &str| all.iter().filter(|it| *it == label).count();
+    let says = |words: &str| {
+        let (code, said) = rollout_command(&server, words);
+        assert_eq!(code, Some(0), "{words}: {said}");
+    };
+    let mut before = users();
+    for (words, shares) in [
+        ("promote api", (20, 10)),
+        ("set-weight api 30% --canary v3", (20, 30)),
+        ("promote api", (60, 30)),
+        // What v3 has v2 does not get, though its step says more.
+        ("promote api", (70, 30)),
+    ] {
+        says(words);
+        let is_near =
+            |all: &[String], label, percent: usize| count(all, label).abs_diff(20 * percent) < 120;
+        settles("the weights hold", true, || {
+            let now = users();
+            is_near(&now, "v2", shares.0) && is_near(&now, "v3", shares.1)
+        });
+        let now = users();
+        let moved = before.iter().zip(&now).filter(|(was, is)| was != is);
+        let from: Vec<&String> = moved.map(|(was, _)| was).collect();
+        assert!(!from.is_empty() && from.iter().all(|it| *it == "stable"), "{words}: {from:?}");
+        before = now;
+    }
+    assert_eq!(count(&before, "stable"), 0);
+    // One that shrinks gives its users to stable, and the other one keeps its own.
+    says("set-weight api 10% --canary v3");
+    settles("v3 shrinks", true, || count(&users(), "stable") > 0);
+    let now = users();
+    for (was, is) in before.iter().zip(&now).filter(|(was, is)| was != is) {
+        assert_eq!((was.as_str(), is.as_str()), ("v3", "stable"));
+    }
+    says("abort api");
+    settles("all is stable's", 2000, || count(&users(), "stable"));
 }
 
 #[test]

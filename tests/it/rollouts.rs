@@ -4,6 +4,7 @@ use crate::harness::client::{Response, get, request};
 use crate::harness::origin::{Answer, Origin};
 use crate::harness::server::{Kind, Server, Setup};
 use crate::harness::{eventually, settles};
+use crate::health::switched;
 
 /// A gateway whose rollout `api` leads to `stable` and `canary` (`v2`), with these lines; and these
 /// in its location.
@@ -78,6 +79,31 @@ fn a_canary_without_a_peer_falls_back_to_stable_and_says_so() {
     let answer = asking(&server, "X-Canary-Version: v2\r\n");
     assert_eq!((answer.text().as_str(), answer.header("x-why")), ("stable", Some("no_peer")));
     assert_eq!(stable.received()[0].header("x-canary-version"), Some("stable"));
+}
+
+#[test]
+fn a_canary_whose_last_peer_is_lost_by_probes_falls_back_until_it_is_well_again() {
+    let (stable, (canary, is_well)) = (Origin::saying("stable"), switched("canary"));
+    let text = conf(BY_HEADER, "add_header X-Why $rollout_reason always;").replace(
+        "server $CANARY;",
+        "server $CANARY; health_check uri=/healthz interval=20ms fails=2 passes=2;",
+    );
+    let server = Setup::new(Kind::Moongate)
+        .with("STABLE", format!("127.0.0.1:{}", stable.port))
+        .with("CANARY", format!("127.0.0.1:{}", canary.port))
+        .start(&text);
+    let served = || {
+        let answer = asking(&server, "X-Canary-Version: v2\r\n");
+        (answer.text(), answer.header("x-why").unwrap_or_default().to_owned())
+    };
+    let by_canary = ("canary".to_owned(), "header".to_owned());
+    assert_eq!(served(), by_canary);
+    is_well.store(false, std::sync::atomic::Ordering::SeqCst);
+    settles("stable stands in", ("stable".to_owned(), "no_peer".to_owned()), served);
+    let received = stable.received();
+    assert_eq!(received[0].header("x-canary-version"), Some("stable"), "told as what it is");
+    is_well.store(true, std::sync::atomic::Ordering::SeqCst);
+    settles("the canary is back", by_canary, served);
 }
 
 /// (status, body, `$rollout_reason`, `$canary_version`) of a request to a canary that answers so.

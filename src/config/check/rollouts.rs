@@ -31,10 +31,12 @@ pub(super) fn rollouts(http: &Http, diagnostics: &mut Diagnostics) {
         check.weights();
         check.steps();
         check.limits();
-        if let Some(path) = rollout.journal.as_deref()
-            && (path.is_empty() || !journals.insert(path))
-        {
-            check.fault(&rollout.at, format!("the journal \"{path}\" is another rollout's"));
+        match rollout.journal.as_deref() {
+            Some("") => check.fault(&rollout.at, "\"journal\" needs the path of a file"),
+            Some(path) if !journals.insert(path) => {
+                check.fault(&rollout.at, format!("the journal \"{path}\" is another rollout's"));
+            }
+            _ => {}
         }
         if let Some(EvidenceSource::Prometheus(it)) = &rollout.evidence {
             if !is_webhook(&it.url) {

@@ -56,7 +56,7 @@ pub struct Rollout {
     /// `trust` lines: who may choose by header or cookie; everyone where there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trust: Vec<Trust>,
-    /// `journal PATH`; default `rollout_NAME.journal`.
+    /// `journal PATH`; default `rollouts/NAME.journal`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<String>,
     /// `evidence`; default local.

@@ -237,7 +237,7 @@ fn operators_verbs() {
     assert_eq!(run.at(), (100, Phase::Running));
     assert_eq!(
         run.say(Command::SetWeight { canary: Some("v9".into()), weight: 1 }).unwrap_err(),
-        "no canary \"v9\""
+        "no canary \"v9\"; there is v2"
     );
     use Kind::{Aborted, Advanced, Paused, Promoted, Resumed, Waiting, WeightSet};
     assert_eq!(
@@ -271,7 +271,7 @@ fn another_canary_falls_alone() {
     assert_eq!((run.state.weights(), run.state.closed()), (vec![100, 1000], 0));
     assert_eq!(
         run.say(set("v3", 9901)).unwrap_err(),
-        "the canaries' weights would make more than 100%"
+        "that is more than 100%: the other canaries have 1%"
     );
     assert_eq!(run.say(set("v3", 9900)), Ok(()));
     assert_eq!(run.say(Command::Promote), Ok(()));

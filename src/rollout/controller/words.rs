@@ -1,6 +1,7 @@
 //! What operators say to a rollout, what it answers, and what happens to it.
 
 use crate::rollout::state::Phase;
+use crate::rollout::status::percent;
 use serde::{Deserialize, Serialize};
 
 /// What an operator says.
@@ -127,10 +128,10 @@ pub enum Refused {
     /// There is nothing to go on with.
     #[error("the rollout is {}; there is nothing to {}", .0.as_str(), .1)]
     Nothing(Phase, &'static str),
-    /// No canary has this label.
-    #[error("no canary \"{0}\"")]
-    Unknown(String),
-    /// The weights would be more than the whole.
-    #[error("the canaries' weights would make more than 100%")]
-    TooMuch,
+    /// No canary has this label; those that there are.
+    #[error("no canary \"{0}\"; there is {1}")]
+    Unknown(String, String),
+    /// The weights would be more than the whole; what the other canaries have, basis points.
+    #[error("that is more than 100%: the other canaries have {}", percent(*.0))]
+    TooMuch(u16),
 }

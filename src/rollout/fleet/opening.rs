@@ -93,7 +93,7 @@ impl Known {
             return Ok(None);
         }
         let (mut journal, recovered, secret) =
-            open_patiently(wanted).map_err(|it| it.to_string())?;
+            open_patiently(wanted).map_err(|it| explained(&it, path))?;
         if known.is_some() && recovered != Recovered::Nothing {
             let path = path.display();
             return Err(format!("\"{path}\" has a history of its own; remove it or write another"));
@@ -111,6 +111,20 @@ impl Open {
     fn is_at(&self, path: &Path) -> bool {
         let ours = self.identity.as_ref().and_then(|it| *it.lock());
         ours.is_some() && ours == identity_of(path)
+    }
+}
+
+/// Why a journal is not opened, and where it is a matter of permissions what to do.
+fn explained(why: &journal::Error, path: &Path) -> String {
+    match why {
+        journal::Error::Os(failure) if failure.errno() == Some(libc::EACCES) => {
+            let folder = path.parent().unwrap_or(path).display();
+            format!(
+                "{why}; whom workers run as must be the owner of \"{folder}\", or \"journal PATH\" \
+                 must name a folder of theirs"
+            )
+        }
+        _ => why.to_string(),
     }
 }
 

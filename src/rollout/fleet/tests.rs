@@ -137,7 +137,7 @@ fn a_refused_configuration_leaves_no_trace() {
     let built = world.built(&format!("{other} {}", API.replace("1% 5m", "3% 5m")));
     drop((world.fleet.known().open(&built).unwrap(), built));
     world.turn();
-    assert!(!world.path("rollout_shop.journal").exists());
+    assert!(!world.path("rollouts/shop.journal").exists());
     assert!(Arc::ptr_eq(&live[0], &world.registry.live()[0]));
     assert_eq!(world.registry.live()[0].status().steps[0], "1% 5m");
     // A folder where a journal should be: this one fault refuses all.
@@ -191,7 +191,7 @@ fn a_journal_may_move_but_not_onto_a_history() {
     std::fs::rename(world.path("moved"), world.path("renamed")).unwrap();
     world.takes_over(&API.replace("steps", "journal renamed; steps")).unwrap();
     let faults = world.takes_over(API).unwrap_err().to_string();
-    assert!(faults.contains("rollout_api.journal\" has a history of its own"), "{faults}");
+    assert!(faults.contains("rollouts/api.journal\" has a history of its own"), "{faults}");
     assert_eq!(world.registry.find("api").unwrap().status().state, Phase::Aborted);
 }
 
@@ -200,7 +200,7 @@ fn a_journal_of_another_process_is_waited_for_then_a_fault() {
     let world = world();
     let built = world.built(API);
     let (held, _, _) = loop {
-        match Journal::open(&world.path("rollout_api.journal"), "api", &[7; 32]) {
+        match Journal::open(&world.path("rollouts/api.journal"), "api", &[7; 32]) {
             Err(journal::Error::Held(_)) => {}
             opened => break opened.unwrap(),
         }
@@ -242,15 +242,15 @@ fn metrics_show_rollouts_and_forget_them() {
 fn a_journal_that_cannot_be_written_is_said_and_counted() {
     let mut world = world();
     let blocks = "rollout faulty { stable a; canary b; weight 5%; }";
-    std::fs::create_dir(world.path("rollout_faulty.journal.new")).unwrap();
+    std::fs::create_dir_all(world.path("rollouts/faulty.journal.new")).unwrap();
     world.takes_over(blocks).unwrap();
     let entry = world.registry.find("faulty").unwrap();
     let fault = entry.status().journal_fault.clone().unwrap();
-    assert!(fault.contains("rollout_faulty.journal.new"), "{fault}");
+    assert!(fault.contains("rollouts/faulty.journal.new"), "{fault}");
     assert_eq!(entry.shares().layout.count(1), 0);
     let counted = "moongate_rollout_journal_faults_total{rollout=\"faulty\"} ";
     assert!(metrics::catalog().text().contains(counted));
-    std::fs::remove_dir(Path::new(&world.path("rollout_faulty.journal.new"))).unwrap();
+    std::fs::remove_dir(Path::new(&world.path("rollouts/faulty.journal.new"))).unwrap();
     world.turn();
     assert_eq!((entry.status().journal_fault.clone(), entry.shares().layout.count(1)), (None, 500));
 }
@@ -295,7 +295,7 @@ fn a_disk_that_hangs_delays_no_retreat() {
     }
     let now = world.now();
     world.fleet.end(now);
-    let recovered = Journal::look(&world.path("rollout_hung.journal"), "hung").unwrap();
+    let recovered = Journal::look(&world.path("rollouts/hung.journal"), "hung").unwrap();
     let Recovered::Record(record) = recovered else { panic!("{recovered:?}") };
     assert_eq!(record.state.phase, Phase::RolledBack);
 }

@@ -57,6 +57,9 @@ pub(super) fn read(bytes: &[u8], name: &str) -> Found {
     };
     let head = match parse::<Head>(first) {
         Some((HEAD, head)) if head.magic == MAGIC => head,
+        Some((HEAD, head)) => {
+            return unreadable(format!("another version wrote it: {}", head.magic));
+        }
         _ => return unreadable("its first line is damaged".to_owned()),
     };
     if head.rollout != name {

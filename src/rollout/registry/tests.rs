@@ -60,7 +60,7 @@ fn another_shape_of_a_live_rollout_keeps_its_secret() {
 #[test]
 fn a_secret_comes_from_the_journal() {
     let (registry, dir) = (Registry::default(), tempfile::tempdir().unwrap());
-    let path = dir.path().join("rollout_api.journal");
+    let path = dir.path().join("rollouts/api.journal");
     let (mut journal, _, secret) = Journal::open(&path, "api", &[7; 32]).unwrap();
     let plan = Plan::new(&api("")[0]);
     let state = crate::rollout::state::State::begin(&plan);
@@ -82,10 +82,10 @@ fn journals_that_cannot_be_are_faults() {
     assert!(text.contains("the journal of rollout \"api\": there is no folder"), "{text}");
     let two = rollouts(
         "rollout api { stable a; canary b; } \
-         rollout shop { stable a; canary b; journal ./rollout_api.journal; }",
+         rollout shop { stable a; canary b; journal ./rollouts/api.journal; }",
     );
     let text = faults(&two);
-    assert!(text.contains("rollout_api.journal\" is another rollout's"), "{text}");
+    assert!(text.contains("rollouts/api.journal\" is another rollout's"), "{text}");
 }
 
 #[test]

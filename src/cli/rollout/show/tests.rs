@@ -34,7 +34,7 @@ fn sample() -> Status {
             failures: Some(limit(None)),
             slow: Some(limit(Some(2000))),
         }],
-        journal: "/x/rollout_api.journal".into(),
+        journal: "/x/rollouts/api.journal".into(),
         ..Status::pending("api")
     }
 }
@@ -49,7 +49,7 @@ rollout api: rolled_back, 0% to v2
   since     Tue, 14 Nov 2023 22:13:20 GMT
   reason    rolled_back: worse than stable and over the limit; numbers
   evidence  local
-  journal   /x/rollout_api.journal
+  journal   /x/rollouts/api.journal
 
   CANARY  WEIGHT  VERDICT  LIMIT            BAD              STABLE BAD    E1          E2
   v2      0%      closed   5xx_rate > 0.5%  10/1210 (0.82%)  0/22990 (0%)  12.35 of 5  3e7 of 101

@@ -99,7 +99,7 @@ pub(super) const TABLE: &[Directive] = &[
         ROLLOUT,
         ONE,
         Apply::Word(|s| Some(&mut s.rollout()?.journal)),
-        "Where decisions are kept; default `rollout_NAME.journal`.",
+        "Where decisions are kept; default `rollouts/NAME.journal`. A folder `rollouts` is made.",
     )
     .ours(),
     custom(
