@@ -182,7 +182,13 @@ fn two_gateways_do_not_share_a_journal() {
 
 /// Kills the gateway and starts another one on the same journal.
 fn killed_and_started(server: Server, journal: &str, lines: &str) -> Server {
-    server.signal(libc::SIGKILL);
+    ended_and_started(libc::SIGKILL, server, journal, lines)
+}
+
+/// Ends the gateway by `signal` and starts another one on the same journal.
+fn ended_and_started(signal: i32, mut server: Server, journal: &str, lines: &str) -> Server {
+    server.signal(signal);
+    server.wait();
     drop(server);
     let lines = format!("{lines} journal {journal};");
     let next = Setup::new(Kind::Moongate).start(&conf(&lines));
@@ -295,6 +301,15 @@ fn webhooks_are_told_of_transitions_even_where_one_is_down() {
 
 #[test]
 fn webhooks_that_were_not_taken_outlive_a_kill() {
+    not_taken_and_told_by_the_next(libc::SIGKILL);
+}
+
+#[test]
+fn webhooks_that_were_not_taken_outlive_a_fast_end() {
+    not_taken_and_told_by_the_next(libc::SIGTERM);
+}
+
+fn not_taken_and_told_by_the_next(signal: i32) {
     let taken = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let is_up = std::sync::Arc::clone(&taken);
     let hook = Origin::start(move |_| match is_up.load(std::sync::atomic::Ordering::SeqCst) {
@@ -318,7 +333,7 @@ fn webhooks_that_were_not_taken_outlive_a_kill() {
     torn.extend_from_slice(b"O 0000");
     std::fs::write(&outbox, torn).expect("a file");
     taken.store(true, std::sync::atomic::Ordering::SeqCst);
-    let server = killed_and_started(server, &journal, &lines);
+    let server = ended_and_started(signal, server, &journal, &lines);
     let posts = eventually("both are told", || {
         let posts = hook.received().split_off(refused);
         let events: Vec<String> = posts

@@ -114,3 +114,44 @@ fn what_another_version_wrote_is_put_aside_with_its_name() {
     assert_eq!((weight(&server), get(server.port(), "/").text()), (0, "stable".to_owned()));
     assert!(folder.path().join("api.journal.unreadable").exists());
 }
+
+/// A folder of the gateway's alone, of 64 KiB, at `path`: a disk that is soon full.
+fn on_a_small_disk(path: &Path) -> Setup {
+    let mount = format!("mount -t tmpfs -o size=64k none {} && exec \"$0\" \"$@\"", path.display());
+    let namespace: &[&str] = match is_root() {
+        true => &["unshare", "--mount", "sh", "-c", &mount],
+        false => &["unshare", "--map-root-user", "--mount", "sh", "-c", &mount],
+    };
+    Setup::new(Kind::Moongate).under(namespace)
+}
+
+#[test]
+fn on_a_full_disk_nothing_advances_and_a_rollback_happens_all_the_same() {
+    let disk = tempfile::tempdir().expect("a folder");
+    let lines = format!("{STEPS} journal {}/api.journal;", disk.path().display());
+    let server = on_a_small_disk(disk.path()).start(&conf(&lines));
+    assert_eq!(rollout_command(&server, "promote api").0, Some(0));
+    // As the server sees it.
+    let path = disk.path().strip_prefix("/").expect("it is absolute");
+    let ballast = Path::new("/proc").join(server.pid().to_string()).join("root").join(path);
+    let ballast = ballast.join("ballast");
+    let full = fs::write(&ballast, vec![0; 1 << 20]).expect_err("there is no room");
+    assert_eq!(full.raw_os_error(), Some(libc::ENOSPC), "{full}");
+    // What is left of the last page takes a few records more.
+    let (was, said) = (1..40)
+        .map(|percent| (weight(&server), format!("set-weight api {percent}%")))
+        .find_map(|(was, words)| match rollout_command(&server, &words) {
+            (Some(0), _) => None,
+            (_, said) => Some((was, said)),
+        })
+        .expect("it is full at last");
+    assert!(said.contains("failed (28: No space left on device)"), "{said}");
+    assert_eq!(weight(&server), was, "what is not written has not happened");
+    let (code, said) = rollout_command(&server, "abort api");
+    assert_eq!(weight(&server), 0, "{code:?} {said}");
+    assert_eq!(get(server.port(), "/").text(), "stable");
+    server.expect_logged("[crit]");
+    fs::remove_file(&ballast).expect("it is ours");
+    settles("it can be written again", Some(0), || rollout_command(&server, "resume api").0);
+    assert_eq!(weight(&server), 100);
+}
