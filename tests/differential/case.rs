@@ -75,6 +75,17 @@ impl Case {
     }
 }
 
+impl Case {
+    /// Whether nothing but the client talks to the server, so that TLS may be between them.
+    pub fn may_be_tls(&self) -> bool {
+        let names_port = |text: &str| {
+            text.match_indices("$PORT")
+                .any(|(at, it)| !text[at + it.len()..].starts_with(|it: char| it.is_numeric()))
+        };
+        self.config.is_some() && !self.refused && !self.texts().any(names_port)
+    }
+}
+
 /// Reads the cases of a file.
 ///
 /// # Panics

@@ -4,9 +4,11 @@
 //! # a comment
 //! header Date | its reason          the value of this header is not compared, its place is
 //! case its name | its reason        this case differs today; it must, or its row has to go
+//! tls its name | its reason         it does so only where TLS is between client and server
 //! ```
 
 use crate::case::Case;
+use crate::exchange::Link;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -16,6 +18,7 @@ use std::path::Path;
 pub struct Exceptions {
     headers: Vec<String>,
     cases: BTreeMap<String, String>,
+    over_tls: BTreeMap<String, String>,
 }
 
 impl Exceptions {
@@ -33,7 +36,10 @@ impl Exceptions {
                 Some(("case", name)) => {
                     list.cases.insert(name.trim().into(), reason.trim().into());
                 }
-                _ => panic!("neither header nor case: {row}"),
+                Some(("tls", name)) => {
+                    list.over_tls.insert(name.trim().into(), reason.trim().into());
+                }
+                _ => panic!("neither header nor case nor tls: {row}"),
             }
         }
         list
@@ -41,14 +47,15 @@ impl Exceptions {
 
     /// Every case of the list exists.
     pub fn check_names(&self, cases: &[Case]) {
-        for name in self.cases.keys() {
+        for name in self.cases.keys().chain(self.over_tls.keys()) {
             assert!(cases.iter().any(|it| it.name == *name), "no case is called {name:?}");
         }
     }
 
-    /// Why a case may differ.
-    pub fn reason(&self, case: &str) -> Option<&str> {
-        self.cases.get(case).map(String::as_str)
+    /// Why a case may differ over this link.
+    pub fn reason(&self, case: &str, link: Link) -> Option<&str> {
+        let over_tls = self.over_tls.get(case).filter(|_| link == Link::Tls);
+        self.cases.get(case).or(over_tls).map(String::as_str)
     }
 
     /// The text with values that are not compared taken out.

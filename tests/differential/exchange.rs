@@ -6,16 +6,35 @@ use crate::harness::head::latin1;
 use crate::harness::origin::{Answer, Origin, Received, Reply};
 use crate::harness::ports::Refusing;
 use crate::harness::server::{Kind, Server, Setup};
+use crate::harness::tls::{self, Identity};
 use std::fmt::Write;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// How long an answer may take: a busy machine may leave a server alone for seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is between the client and the server of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// TCP alone.
+    Plain,
+    /// TLS, with one certificate for all.
+    Tls,
+}
+
+static IDENTITY: LazyLock<Identity> = LazyLock::new(|| Identity::new("localhost"));
+
+/// A connection of either kind.
+trait Stream: io::Read + io::Write {}
+
+impl<T: io::Read + io::Write> Stream for T {}
+
+type Connection = Client<Box<dyn Stream>>;
 
 /// The origins of a case, the same ones for both sides.
 pub struct Origins {
@@ -79,7 +98,7 @@ pub struct Record {
 }
 
 /// Runs a case on one side.
-pub fn run(case: &Case, origins: &Origins, kind: Kind) -> Record {
+pub fn run(case: &Case, origins: &Origins, kind: Kind, link: Link) -> Record {
     origins.forget();
     let dead = format!("127.0.0.1:{}", origins.dead.port);
     let mut setup = Setup::new(kind).conf_name("nginx.conf").with("DEAD", dead);
@@ -89,7 +108,11 @@ pub fn run(case: &Case, origins: &Origins, kind: Kind) -> Record {
     for (path, text) in &case.files {
         setup = setup.file(path, text);
     }
-    let conf = conf(case, setup.kind());
+    if link == Link::Tls {
+        setup =
+            setup.file("conf/tls.pem", &IDENTITY.pem()).file("conf/tls.key", &IDENTITY.key_pem());
+    }
+    let conf = conf(case, setup.kind(), link);
     let server = match setup.try_start(&conf) {
         Ok(server) => server,
         Err(exit) => {
@@ -98,7 +121,7 @@ pub fn run(case: &Case, origins: &Origins, kind: Kind) -> Record {
         }
     };
     age(case, server.prefix());
-    let mut text = steps(case, server.port());
+    let mut text = steps(case, server.port(), link);
     for (name, origin, _) in &origins.running {
         for request in origin.take_received() {
             let _ = write!(text, "\n= {name} was sent\n{}\n", visible(&request.text()));
@@ -125,25 +148,32 @@ fn age(case: &Case, prefix: &Path) {
 }
 
 /// The whole configuration of a case.
-pub fn conf(case: &Case, kind: Kind) -> String {
+pub fn conf(case: &Case, kind: Kind, link: Link) -> String {
     let identity = if kind == Kind::Moongate { "server_identity nginx;" } else { "" };
-    let server = case.config.as_ref().map_or(String::new(), |it| {
-        format!("server {{ listen 127.0.0.1:$PORT; server_name localhost;\n{it}}}\n")
-    });
+    let listen = match link {
+        Link::Plain => "listen 127.0.0.1:$PORT;",
+        Link::Tls => {
+            "listen 127.0.0.1:$PORT ssl; ssl_certificate tls.pem; ssl_certificate_key tls.key;"
+        }
+    };
+    let server = case
+        .config
+        .as_ref()
+        .map_or(String::new(), |it| format!("server {{ {listen} server_name localhost;\n{it}}}\n"));
     format!(
         "worker_processes 1; events {{}} http {{ {identity} access_log off;\n{}{server}}}\n",
         case.http
     )
 }
 
-fn steps(case: &Case, port: u16) -> String {
+fn steps(case: &Case, port: u16, link: Link) -> String {
     let mut text = String::new();
-    let mut client: Option<Client> = None;
+    let mut client: Option<Connection> = None;
     for (index, step) in case.steps.iter().enumerate() {
         for _ in 0..step.times {
             let _ = writeln!(text, "\n= request {}", index + 1);
             let current = client.take().filter(|_| !step.new_connection);
-            match converse(current, port, step, &mut text) {
+            match converse(current, || connect(port, link), step, &mut text) {
                 Ok(open) => client = open,
                 Err(error) => {
                     let _ = writeln!(text, "[{:?}: {error}]", error.kind());
@@ -154,17 +184,28 @@ fn steps(case: &Case, port: u16) -> String {
     text
 }
 
+fn connect(port: u16, link: Link) -> io::Result<Connection> {
+    let stream: Box<dyn Stream> = match link {
+        Link::Plain => Box::new(Client::connect(port)?.patience(PATIENCE)?.into_stream()),
+        Link::Tls => {
+            let stream = tls::stream(&tls::connector().build(), port, "localhost");
+            let stream = stream.map_err(|it| io::Error::other(it.to_string()))?;
+            stream.get_ref().set_read_timeout(Some(PATIENCE))?;
+            stream.get_ref().set_write_timeout(Some(PATIENCE))?;
+            Box::new(stream)
+        }
+    };
+    Ok(Client::over(stream))
+}
+
 /// Sends a step and reads its answers; gives the connection back when it stays open.
 fn converse(
-    client: Option<Client>,
-    port: u16,
+    client: Option<Connection>,
+    connect: impl FnOnce() -> io::Result<Connection>,
     step: &Step,
     text: &mut String,
-) -> io::Result<Option<Client>> {
-    let mut client = match client {
-        Some(client) => client,
-        None => Client::connect(port)?.patience(PATIENCE)?,
-    };
+) -> io::Result<Option<Connection>> {
+    let mut client = client.map_or_else(connect, Ok)?;
     client.send(&step.bytes)?;
     for method in &step.methods {
         let response = client.response(method)?;

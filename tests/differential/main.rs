@@ -17,6 +17,7 @@ mod harness;
 
 use case::Case;
 use exceptions::Exceptions;
+use exchange::Link;
 use harness::server::Kind;
 use moongate::config::diagnostic::Diagnostics;
 use moongate::log::ErrorLog;
@@ -35,17 +36,27 @@ const THREADS: usize = 4;
 
 #[test]
 fn moongate_answers_as_nginx_does() {
+    compare(Link::Plain, |_| true);
+}
+
+#[test]
+fn moongate_answers_over_tls_as_nginx_does() {
+    compare(Link::Tls, Case::may_be_tls);
+}
+
+/// Runs all cases that `is_wanted` on both sides.
+fn compare(link: Link, is_wanted: impl Fn(&Case) -> bool) {
     let exceptions = Exceptions::read(&folder().join("exceptions.txt"));
     let wanted = env::var("MOONGATE_CASE").unwrap_or_default();
     let mut cases = all_cases();
     exceptions.check_names(&cases);
-    cases.retain(|it| it.name.contains(&wanted) || it.file.contains(&wanted));
-    let verdicts = in_parallel(&cases, |case| judge(case, &exceptions));
+    cases.retain(|it| is_wanted(it) && (it.name.contains(&wanted) || it.file.contains(&wanted)));
+    let verdicts = in_parallel(&cases, |case| judge(case, &exceptions, link));
     let mut report = String::new();
     let mut failed = Vec::new();
     let mut excepted = 0;
     for (case, verdict) in cases.iter().zip(verdicts) {
-        let known = exceptions.reason(&case.name);
+        let known = exceptions.reason(&case.name, link);
         match (verdict, known) {
             (Ok(()), None) => {}
             (Err(_), Some(_)) => excepted += 1,
@@ -60,7 +71,9 @@ fn moongate_answers_as_nginx_does() {
     println!("{report}{passed} passed, {} failed, {excepted} excepted", failed.len());
     let names: Vec<&str> = failed.iter().map(|(case, _)| case.name.as_str()).collect();
     assert!(failed.is_empty(), "{passed} passed, {} failed: {names:#?}", failed.len());
-    assert!(!cases.is_empty(), "no case is named {wanted:?}");
+    // A name may be that of cases without TLS alone.
+    let is_some = !cases.is_empty() || (link == Link::Tls && !wanted.is_empty());
+    assert!(is_some, "no case is named {wanted:?}");
 }
 
 /// The directives of the cases are all known, in their places, with their arguments: this fails in
@@ -71,7 +84,7 @@ fn configurations_of_the_cases_load() {
     let prefix = tempfile::tempdir().expect("a temporary folder");
     fs::create_dir(prefix.path().join("logs")).expect("a folder in it");
     for case in all_cases().iter().filter(|it| !it.refused) {
-        let text = exchange::conf(case, Kind::Moongate);
+        let text = exchange::conf(case, Kind::Moongate, Link::Plain);
         let text = harness::server::with_names(&text, |name| match name {
             name if name.starts_with("PORT") => Some(name.replace("PORT", "808")),
             name if name.starts_with("ORIGIN") || name == "DEAD" => Some("127.0.0.1:8081".into()),
@@ -105,10 +118,10 @@ fn load(name: &str, text: &str, prefix: &Path) -> Result<(), Diagnostics> {
 }
 
 /// Runs a case on both sides; what differs is an error, as text.
-fn judge(case: &Case, exceptions: &Exceptions) -> Result<(), String> {
+fn judge(case: &Case, exceptions: &Exceptions, link: Link) -> Result<(), String> {
     let sides = exchange::Origins::start(case);
     let began = std::time::Instant::now();
-    let nginx = exceptions.mask(&exchange::run(case, &sides, Kind::Nginx).text);
+    let nginx = exceptions.mask(&exchange::run(case, &sides, Kind::Nginx, link).text);
     if env::var_os("MOONGATE_SHOW").is_some() {
         let took = began.elapsed().as_millis();
         println!("=== {} ({}:{}, {took} ms)\n{nginx}\n", case.name, case.file, case.line);
@@ -116,7 +129,7 @@ fn judge(case: &Case, exceptions: &Exceptions) -> Result<(), String> {
     if nginx.contains("did not start") && !case.refused || nginx.contains("= error.log has no") {
         return Err(format!("nginx {nginx}"));
     }
-    let record = exchange::run(case, &sides, Kind::Moongate);
+    let record = exchange::run(case, &sides, Kind::Moongate, link);
     let moongate = exceptions.mask(&record.text);
     if case.refused {
         let both = nginx.contains("did not start") && moongate.contains("did not start");

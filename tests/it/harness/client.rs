@@ -79,6 +79,11 @@ impl<S: Read + Write> Client<S> {
         Self { stream: BufReader::new(stream) }
     }
 
+    /// The stream alone; what was read ahead is lost.
+    pub fn into_stream(self) -> S {
+        self.stream.into_inner()
+    }
+
     /// The stream.
     pub fn stream(&mut self) -> &mut S {
         self.stream.get_mut()
