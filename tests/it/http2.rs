@@ -253,6 +253,21 @@ fn what_reaches_the_upstream_is_clean_http1() {
 }
 
 #[test]
+fn limit_rate_holds_for_each_stream() {
+    let origin = Origin::start(|_| Answer::ok(&"x".repeat(30_000)));
+    let server = proxied(&origin, "limit_rate 10k;");
+    run(async {
+        let (requests, _) = plain(server.port()).await;
+        let began = std::time::Instant::now();
+        let (a, b) = tokio::join!(fetch(&requests, "/a"), fetch(&requests, "/b"));
+        let took = began.elapsed().as_millis();
+        assert_eq!((a.body.len(), b.body.len()), (30_000, 30_000));
+        // A second's bytes may come at once; one stream does not wait for the other's.
+        assert!((1_800..4_500).contains(&took), "{took} ms");
+    });
+}
+
+#[test]
 fn large_responses_come_whole_and_a_short_one_is_cut() {
     let origin = Origin::start(|it| match it.target() {
         "/short" => Answer::bytes("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort"),

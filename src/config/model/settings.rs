@@ -269,6 +269,8 @@ settings! {
     grpc_hide_header: Vec<String>,
     /// `grpc_pass_header` names.
     grpc_pass_header: Vec<String>,
+    /// `grpc_bind`, an address; `off` is off.
+    grpc_bind: Text,
     /// `grpc_connect_timeout`, milliseconds; default 60 s.
     grpc_connect_timeout_ms: u64,
     /// `grpc_send_timeout`, milliseconds; default 60 s.

@@ -12,6 +12,7 @@ pub(super) fn as_proxy(settings: &Settings) -> Settings {
         proxy_hide_header: it.grpc_hide_header,
         proxy_pass_header: it.grpc_pass_header,
         proxy_method: None,
+        proxy_bind: it.grpc_bind,
         proxy_connect_timeout_ms: it.grpc_connect_timeout_ms,
         proxy_send_timeout_ms: it.grpc_send_timeout_ms,
         proxy_read_timeout_ms: it.grpc_read_timeout_ms,

@@ -98,7 +98,6 @@ pub(super) const TABLE: &[Directive] = &[
     off_only("proxy_cache", ""),
     off_only("proxy_store", ""),
     off_only("proxy_socket_keepalive", ""),
-    off_only("grpc_bind", ""),
     off_only("grpc_socket_keepalive", ""),
     off_only("mirror", ""),
     off_only("slice", ""),

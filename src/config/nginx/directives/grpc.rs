@@ -1,7 +1,7 @@
 //! `grpc_pass` and how gRPC is proxied: `grpc_*`, TLS apart.
 
 use super::location::replace_content;
-use super::proxy::{check_grpc_url, parse_next_upstream};
+use super::proxy::{check_grpc_url, local_address, parse_next_upstream};
 use crate::config::model::ProxyPass;
 use crate::config::nginx::directive::{
     Apply, Arity, Directive, HSL, LOCATION, LOCATION_IF, ONE, Scope, custom, flag, millis, setting,
@@ -27,6 +27,14 @@ pub(super) const TABLE: &[Directive] = &[
     ),
     custom("grpc_hide_header", HSL, ONE, hide_header, "A response header kept from clients."),
     custom("grpc_pass_header", HSL, ONE, pass_header, "A response header let through."),
+    custom(
+        "grpc_bind",
+        HSL,
+        Arity::Between(1, 2),
+        bind,
+        "The local address of connections to gRPC servers: `ADDRESS[:PORT]`, variables allowed, or \
+         `off`.",
+    ),
     millis(
         "grpc_connect_timeout",
         HSL,
@@ -102,6 +110,11 @@ fn grpc_pass(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
         Scope::LocationIf(it) => it.proxy_pass = Some(pass),
         _ => {}
     }
+}
+
+fn bind(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
+    let Some(value) = local_address(lower, node) else { return };
+    lower.once(node, scope.settings().map(|it| &mut it.grpc_bind), Some(value));
 }
 
 fn set_header(lower: &mut Lower<'_>, scope: &mut Scope<'_>, node: &Node) {
