@@ -2,8 +2,12 @@
 
 use crate::cosocket::until::Limit;
 use crate::cosocket::until::Until;
+use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::rc::Rc;
+
+/// Bytes that are given at once where they are no more than that.
+const SHORT: usize = 256;
 
 /// Bytes that were received and not taken yet.
 #[derive(Debug, Default)]
@@ -28,6 +32,24 @@ impl Intake {
         let (used, done) = reader.feed(&self.buffer[self.start..self.end]);
         self.start += used;
         done
+    }
+
+    /// What `reader`, which has got nothing yet, wants, if all of it is there and it is short: a
+    /// line, or so many bytes.
+    pub fn at_once(&mut self, reader: &Reader) -> Option<SmallVec<[u8; SHORT]>> {
+        let unread = self.unread();
+        let (length, used) = match reader.wish {
+            Wish::Line => memchr::memchr(b'\n', unread).map(|it| (it, it + 1))?,
+            Wish::Exactly(count) => (count, count),
+            _ => return None,
+        };
+        let got = unread.get(..length).filter(|it| it.len() <= SHORT)?;
+        let mut got = SmallVec::from_slice(got);
+        if matches!(reader.wish, Wish::Line) && memchr::memchr(b'\r', &got).is_some() {
+            got.retain(|it| *it != b'\r');
+        }
+        self.start += used;
+        Some(got)
     }
 
     /// Room for the next `size` bytes; only when nothing is unread.
@@ -172,6 +194,23 @@ mod tests {
         assert_eq!(feed(Reader::line(), &["a\rb", "\r\n"]), is("ab", true, ""));
         assert_eq!(feed(Reader::line(), &["ab\r"]), is("ab", false, ""));
         assert_eq!(feed(Reader::line(), &["\n\n"]), is("", true, "\n"));
+    }
+
+    #[test]
+    fn what_is_short_and_there_is_given_at_once() {
+        let mut intake = Intake::default();
+        intake.room(600)[..11].copy_from_slice(b"a\rb\r\n\nlast!");
+        intake.filled(11);
+        let mut at_once = |reader: &Reader| intake.at_once(reader).map(|it| it.to_vec());
+        assert_eq!(at_once(&Reader::line()), Some(b"ab".to_vec()));
+        assert_eq!(at_once(&Reader::line()), Some(vec![]));
+        assert_eq!((at_once(&Reader::line()), at_once(&Reader::exactly(7))), (None, None));
+        assert_eq!((at_once(&Reader::any(1)), at_once(&Reader::all())), (None, None));
+        assert_eq!(at_once(&Reader::exactly(5)), Some(b"last!".to_vec()));
+        intake.room(600).fill(b'x');
+        intake.filled(600);
+        assert_eq!(intake.at_once(&Reader::exactly(SHORT + 1)), None, "it is long");
+        assert_eq!(intake.unread().len(), 600);
     }
 
     #[test]

@@ -38,7 +38,14 @@ pub fn decode(alphabet: &GeneralPurpose, text: &[u8]) -> Option<Vec<u8>> {
     alphabet.decode(unpadded(text)).ok()
 }
 
-/// The same, with bytes that are not of the standard alphabet passed over, as MIME has it.
+/// Writes what [`decode`] gives of the standard alphabet: how many bytes; `None` also where there
+/// is no room for them.
+pub fn decode_into(text: &[u8], room: &mut [u8]) -> Option<usize> {
+    STANDARD.decode_slice(unpadded(text), room).ok()
+}
+
+/// What [`decode`] gives where bytes that are not of the standard alphabet are passed over, as MIME
+/// has it.
 pub fn decode_mime(text: &[u8]) -> Option<Vec<u8>> {
     let is_of_it = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     let kept: Vec<u8> = unpadded(text).iter().copied().filter(is_of_it).collect();
@@ -63,6 +70,9 @@ mod tests {
             assert_eq!(count.map(|it| &room[..it]), Some(encoded.as_bytes()));
         }
         assert_eq!(encode_into(b"abcd", &mut [0; 7]), None);
+        let mut room = [0; 3];
+        assert_eq!((decode_into(b"YWI=", &mut room), &room[..2]), (Some(2), &b"ab"[..]));
+        assert_eq!(decode_into(b"YWJjZGVm", &mut room), None);
     }
 
     #[test]

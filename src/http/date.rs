@@ -50,6 +50,13 @@ impl Civil {
         }
     }
 
+    /// `08:49:37` into eight bytes.
+    fn put_clock(&self, room: &mut [u8]) {
+        two(room, self.hour);
+        two(&mut room[3..], self.minute);
+        two(&mut room[6..], self.second);
+    }
+
     fn clock(&self) -> String {
         format!("{:02}:{:02}:{:02}", self.hour, self.minute, self.second)
     }
@@ -76,11 +83,37 @@ fn unix(year: i64, month: i64, day: i64, second: i64) -> i64 {
     (days + (153 * from_march + 2) / 5 + day - 1 - EPOCH_DAYS) * DAY_S + second
 }
 
+/// The last two digits of `number` into two bytes.
+fn two(room: &mut [u8], number: i64) {
+    room[0] = b'0' + (number / 10 % 10) as u8;
+    room[1] = b'0' + (number % 10) as u8;
+}
+
+/// A year into four bytes.
+fn four(room: &mut [u8], year: i64) {
+    two(room, year / 100);
+    two(&mut room[2..], year);
+}
+
+fn owned(ascii: &[u8]) -> String {
+    ascii.iter().map(|it| char::from(*it)).collect()
+}
+
 /// RFC 9110's date, `Sun, 06 Nov 1994 08:49:37 GMT`: `Date`, `Last-Modified`, `ngx.http_time`.
 pub fn http(unix: i64) -> String {
+    owned(&http_bytes(unix))
+}
+
+/// The same where it is not to be allocated.
+pub fn http_bytes(unix: i64) -> [u8; 29] {
     let at = Civil::new(unix);
-    let (weekday, month, clock) = (at.weekday(), at.month(), at.clock());
-    format!("{weekday}, {:02} {month} {} {clock} GMT", at.day, at.year)
+    let mut text = *b"Sun, 06 Nov 1994 08:49:37 GMT";
+    text[..3].copy_from_slice(at.weekday().as_bytes());
+    two(&mut text[5..], at.day);
+    text[8..11].copy_from_slice(at.month().as_bytes());
+    four(&mut text[12..], at.year);
+    at.put_clock(&mut text[17..]);
+    text
 }
 
 /// A cookie's `expires`, `ngx.cookie_time`: `Sun, 06-Nov-94 08:49:37 GMT`, with all digits of the
@@ -117,8 +150,18 @@ pub fn syslog(unix: i64, offset_s: i32) -> String {
 
 /// `ngx.localtime()` with the local offset, `ngx.utctime()` with 0: `1994-11-06 08:49:37`.
 pub fn plain(unix: i64, offset_s: i32) -> String {
+    owned(&plain_bytes(unix, offset_s))
+}
+
+/// The same where it is not to be allocated.
+pub fn plain_bytes(unix: i64, offset_s: i32) -> [u8; 19] {
     let at = Civil::new(shifted(unix, offset_s));
-    format!("{} {}", at.date('-'), at.clock())
+    let mut text = *b"1994-11-06 08:49:37";
+    four(&mut text, at.year);
+    two(&mut text[5..], at.month as i64 + 1);
+    two(&mut text[8..], at.day);
+    at.put_clock(&mut text[11..]);
+    text
 }
 
 /// `ngx.today()`: `1994-11-06` in local time.

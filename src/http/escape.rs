@@ -90,6 +90,22 @@ pub fn escape<'a>(text: &'a [u8], set: &Set) -> Cow<'a, [u8]> {
     Cow::Owned(out)
 }
 
+/// Writes what [`escape`] gives: how many bytes, `None` where there is no room for them.
+pub fn escape_to(room: &mut [u8], text: &[u8], set: &Set) -> Option<usize> {
+    let mut at = 0;
+    for &byte in text {
+        if set.has(byte) {
+            let escaped = [b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+            room.get_mut(at..at + 3)?.copy_from_slice(&escaped);
+            at += 3;
+        } else {
+            *room.get_mut(at)? = byte;
+            at += 1;
+        }
+    }
+    Some(at)
+}
+
 fn prefixed_into(out: &mut Vec<u8>, text: &[u8], set: &Set, prefix: &[u8]) {
     let mut from = 0;
     for (index, &byte) in text.iter().enumerate() {

@@ -80,13 +80,26 @@ impl Store {
         Ok(self.table.insert(entry))
     }
 
-    /// See [`crate::shdict::Dict::pop`].
-    pub(super) fn pop(&mut self, key: &[u8], end: End, now_ms: u64) -> Result<Option<Item>, Error> {
+    /// See [`crate::shdict::Dict::pop_if`].
+    pub(super) fn pop_if(
+        &mut self,
+        key: &[u8],
+        end: End,
+        now_ms: u64,
+        is_wanted: impl FnOnce(&Item) -> bool,
+    ) -> Result<Option<Item>, Error> {
         self.drop_oldest(false, now_ms);
         let Found::Live(place) = self.lookup(key, now_ms) else { return Ok(None) };
         let Kind::List(items) = &mut self.table.entry_mut(place).kind else {
             return Err(Error::ValueNotAList);
         };
+        let first = match end {
+            End::Left => items.front(),
+            End::Right => items.back(),
+        };
+        if !first.is_some_and(|(item, _)| is_wanted(item)) {
+            return Ok(None);
+        }
         let item = match end {
             End::Left => items.pop_front(),
             End::Right => items.pop_back(),

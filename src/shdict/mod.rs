@@ -177,8 +177,22 @@ impl Dict {
     /// # Errors
     /// [`Error::ValueNotAList`], a bad key.
     pub fn pop(&self, key: &[u8], end: End, now_ms: u64) -> Result<Option<Item>, Error> {
+        self.pop_if(key, end, now_ms, |_| true)
+    }
+
+    /// The same, if the element is wanted: else it stays.
+    ///
+    /// # Errors
+    /// As [`Self::pop`].
+    pub fn pop_if(
+        &self,
+        key: &[u8],
+        end: End,
+        now_ms: u64,
+        is_wanted: impl FnOnce(&Item) -> bool,
+    ) -> Result<Option<Item>, Error> {
         check_key(key)?;
-        self.store.lock().pop(key, end, now_ms)
+        self.store.lock().pop_if(key, end, now_ms, is_wanted)
     }
 
     /// `dict:llen`: 0 when there is none.

@@ -19,6 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice::from_raw_parts;
 
 mod fields;
+mod lists;
 mod patterns;
 mod texts;
 
@@ -83,6 +84,9 @@ pub fn fill(vm: &Vm, fast: &Table<'_>) {
         fast.set(name, Light(address));
     }
     for (name, address) in fields::addresses() {
+        fast.set(name, Light(address));
+    }
+    for (name, address) in lists::addresses() {
         fast.set(name, Light(address));
     }
     for (name, address) in texts::addresses() {

@@ -119,5 +119,6 @@ pub const PRELUDES: &[(&str, &str)] = &[
     ("re", include_str!("../prelude/re.lua")),
     ("request", include_str!("../prelude/request.lua")),
     ("fast", include_str!("../prelude/fast.lua")),
+    ("fast_lists", include_str!("../prelude/fast_lists.lua")),
     ("_G write guard", include_str!("../prelude/write_guard.lua")),
 ];

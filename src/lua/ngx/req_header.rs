@@ -156,6 +156,17 @@ fn assign(call: &Call<'_>, replace: bool) -> ApiResult {
     call.reply(())
 }
 
+/// Sets a field whose name and value need no escapes; false where the function of the API is to do
+/// it, or to say why not.
+pub fn set_plain(request: &Request, name: &[u8], value: &[u8]) -> bool {
+    let is_plain = |text: &[u8], set: &escape::Set| !text.iter().any(|it| set.has(*it));
+    is_plain(name, &escape::HEADER_NAME)
+        && is_plain(value, &escape::HEADER_VALUE)
+        && request
+            .put_field(&Bytes::copy_from_slice(name), Bytes::copy_from_slice(value), true)
+            .is_ok()
+}
+
 fn escaped(text: &[u8], set: &escape::Set) -> Bytes {
     Bytes::copy_from_slice(&escape::escape(text, set))
 }

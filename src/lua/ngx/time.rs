@@ -7,6 +7,7 @@ use crate::lua::ffi::call::ApiResult;
 use crate::lua::ffi::call::Call;
 use crate::lua::ffi::function::functions;
 use crate::lua::ffi::value::Value;
+use std::cell::Cell;
 
 functions! {
     /// The clock's functions.
@@ -42,13 +43,23 @@ fn today(call: &Call<'_>) -> ApiResult {
 }
 
 fn localtime(call: &Call<'_>) -> ApiResult {
-    call.reply(local_text())
+    call.reply(&local_text()[..])
 }
 
-/// What `ngx.localtime` gives: `2026-11-23 12:00:00`.
-pub fn local_text() -> String {
+/// What `ngx.localtime` gives, `2026-11-23 12:00:00`; made once a second.
+pub fn local_text() -> [u8; 19] {
+    thread_local! {
+        static MADE: Cell<(u64, [u8; 19])> = const { Cell::new((u64::MAX, [0; 19])) };
+    }
+    let second = clock::cached_s();
+    let (made, text) = MADE.get();
+    if made == second {
+        return text;
+    }
     let (unix, offset) = local();
-    date::plain(unix, offset)
+    let text = date::plain_bytes(unix, offset);
+    MADE.set((second, text));
+    text
 }
 
 fn utctime(call: &Call<'_>) -> ApiResult {

@@ -330,11 +330,28 @@ function getters.status()
 end
 
 local method, get_method = half("method", "void *, struct moongate_answer *"), ngx.req.get_method
+local method_names = { "GET", "POST", "HEAD" }
 function ngx.req.get_method()
-    if method(vm, answer) == 0 then
+    local code = method(vm, answer)
+    if code > 0 then
+        return method_names[code]
+    elseif code == 0 then
         return ffi_string(answer.text, answer.length)
     end
     return get_method()
+end
+
+local request_set = half("request_header_set",
+    "void *, const char *, size_t, const char *, size_t")
+local set_header = ngx.req.set_header
+function ngx.req.set_header(...)
+    local name, value = ...
+    if type(name) == "string" and type(value) == "string"
+        and request_set(vm, name, #name, value, #value) == 0
+    then
+        return
+    end
+    return set_header(...)
 end
 
 local phase, get_phase, phases = half("phase", "void *"), ngx.get_phase, {}

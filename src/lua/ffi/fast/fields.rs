@@ -2,18 +2,20 @@
 
 use crate::lua::ffi::fast::{Answer, OTHER, Text, guarded, of_client};
 use crate::lua::ngx::magic;
+use crate::lua::ngx::req_header;
 use crate::lua::ngx::resp_header;
 use crate::lua::ngx::var;
 use crate::lua::vm::Vm;
 use std::ffi::c_int;
 
 /// What the prelude calls.
-pub fn addresses() -> [(&'static str, usize); 7] {
+pub fn addresses() -> [(&'static str, usize); 8] {
     [
         ("var_get", var_get as *const () as usize),
         ("var_set", var_set as *const () as usize),
         ("header_get", header_get as *const () as usize),
         ("header_set", header_set as *const () as usize),
+        ("request_header_set", request_header_set as *const () as usize),
         ("status", status as *const () as usize),
         ("method", method as *const () as usize),
         ("phase", phase as *const () as usize),
@@ -119,6 +121,30 @@ unsafe extern "C" fn header_set(
     })
 }
 
+/// `ngx.req.set_header(name, value)`: 0 where it is done.
+///
+/// # Safety
+/// As [`header_set`].
+unsafe extern "C" fn request_header_set(
+    vm: *const Vm,
+    name: *const u8,
+    name_length: usize,
+    value: *const u8,
+    value_length: usize,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let (vm, name, value) = unsafe {
+        let value = Text { at: value, length: value_length };
+        (&*vm, Text { at: name, length: name_length }.bytes(), value.bytes())
+    };
+    guarded(|| {
+        of_client(vm, |request| {
+            let is_done = req_header::set_plain(request, name, value);
+            if is_done { 0 } else { OTHER }
+        })
+    })
+}
+
 /// `ngx.status`.
 ///
 /// # Safety
@@ -129,16 +155,27 @@ unsafe extern "C" fn status(vm: *const Vm) -> c_int {
     guarded(|| of_client(vm, |request| c_int::from(magic::status_of(request))))
 }
 
-/// `ngx.req.get_method()`: 0, and its name.
+/// `ngx.req.get_method()`: the place of its name in [`METHODS`], from 1 on; 0, and its name.
 ///
 /// # Safety
 /// As [`var_get`].
 unsafe extern "C" fn method(vm: *const Vm, answer: *mut Answer) -> c_int {
     // SAFETY: the caller's promise.
     let (vm, answer) = unsafe { (&*vm, &mut *answer) };
-    let put = |answer: &mut Answer, name: &[u8]| if answer.put(name) { 0 } else { OTHER };
-    guarded(|| of_client(vm, |request| put(answer, &request.method.borrow()[..])))
+    guarded(|| {
+        of_client(vm, |request| {
+            let name = &request.method.borrow()[..];
+            match METHODS.iter().position(|it| it.as_bytes() == name) {
+                Some(place) => place as c_int + 1,
+                None if answer.put(name) => 0,
+                None => OTHER,
+            }
+        })
+    })
 }
+
+/// Methods that the prelude knows by their numbers, in its order.
+const METHODS: [&str; 3] = ["GET", "POST", "HEAD"];
 
 /// The number of the phase that runs, for `ngx.get_phase()`.
 ///

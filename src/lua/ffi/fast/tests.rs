@@ -24,6 +24,22 @@ fn a_loop_over_a_dictionary_gets_what_a_single_call_gets() {
         ("d:set(7, 'x') return steady(function() return d:get(7) end)", "x"),
         ("d:lpush('l', 1) return steady(function() return d:get('l') end)", "nil,value is a list"),
         (
+            "return steady(function() d:rpush('q', 'a') local n = d:lpush('q', 2)
+             return n, d:rpop('q'), d:lpop('q'), d:lpop('q') end)",
+            "2,a,2,nil",
+        ),
+        (
+            "d:rpush('big', ('x'):rep(5000)) return steady(function()
+             local text = d:lpop('big') d:lpush('big', text) return #text, d:llen('big') end)",
+            "5000,1",
+        ),
+        ("d:set('s', 1) return steady(function() return d:lpop('s') end)", "nil,value not a list"),
+        (
+            "return steady(function() return select(2, pcall(d.rpush, d, 'q')) end)",
+            "expecting 3 arguments, but only seen 2",
+        ),
+        ("return steady(function() return d:rpush('q', true) end)", "nil,bad value type"),
+        (
             "d:set('long', ('x'):rep(5000))
              return steady(function() return #d:get('long') end)",
             "5000",
@@ -167,6 +183,8 @@ fn a_loop_over_encodings_and_times_gets_what_a_single_call_gets() {
         ("return steady(function() return ngx.parse_http_time('never') end)", "nil"),
         ("return steady(function() return ngx.time() == math.floor(ngx.now()) end)", "true"),
         ("return steady(function() return #ngx.localtime() end)", "19"),
+        ("return steady(function() return #ngx.escape_uri(('%'):rep(1366)) end)", "4098"),
+        ("return steady(function() return #ngx.decode_base64(('YWJj'):rep(2000)) end)", "6000"),
         ("return steady(function() return ngx.escape_uri('a b/%') end)", "a%20b%2F%25"),
         ("return steady(function() return ngx.unescape_uri('a%20b+c') end)", "a b c"),
         ("return steady(function() return ngx.encode_base64('ab\\0') end)", "YWIA"),

@@ -42,13 +42,34 @@ unsafe fn encoded<T: AsRef<[u8]>>(
     guarded(|| if answer.put(encode(text).as_ref()) { 0 } else { OTHER })
 }
 
+/// What `encode` writes of a text: how many bytes.
+///
+/// # Safety
+/// As [`encoded`].
+unsafe fn written(
+    (text, length, answer): (*const u8, usize, *mut Answer),
+    encode: impl FnOnce(&[u8], &mut [u8]) -> Option<usize>,
+) -> c_int {
+    // SAFETY: as `encoded`.
+    let (text, answer) = unsafe { (Text { at: text, length }.bytes(), &mut *answer) };
+    guarded(|| {
+        let Some(count) = encode(text, &mut answer.text) else { return OTHER };
+        answer.length = count as u32;
+        0
+    })
+}
+
 /// `ngx.escape_uri` of one argument.
 ///
 /// # Safety
 /// As [`encoded`].
 unsafe extern "C" fn escape_uri(text: *const u8, length: usize, answer: *mut Answer) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { encoded((text, length, answer), |it| escape::escape(it, &escape::LUA_URI_COMPONENT)) }
+    unsafe {
+        written((text, length, answer), |it, room| {
+            escape::escape_to(room, it, &escape::LUA_URI_COMPONENT)
+        })
+    }
 }
 
 /// `ngx.unescape_uri`.
@@ -92,13 +113,8 @@ unsafe extern "C" fn sha1_bin(text: *const u8, length: usize, answer: *mut Answe
 /// # Safety
 /// As [`encoded`].
 unsafe extern "C" fn encode_base64(text: *const u8, length: usize, answer: *mut Answer) -> c_int {
-    // SAFETY: the caller's promise: a string of Lua's, and what the prelude made.
-    let (text, answer) = unsafe { (Text { at: text, length }.bytes(), &mut *answer) };
-    guarded(|| {
-        let Some(count) = base64::encode_into(text, &mut answer.text) else { return OTHER };
-        answer.length = count as u32;
-        0
-    })
+    // SAFETY: the caller's promise.
+    unsafe { written((text, length, answer), base64::encode_into) }
 }
 
 /// `ngx.decode_base64`, of what is base64.
@@ -106,12 +122,8 @@ unsafe extern "C" fn encode_base64(text: *const u8, length: usize, answer: *mut 
 /// # Safety
 /// As [`encoded`].
 unsafe extern "C" fn decode_base64(text: *const u8, length: usize, answer: *mut Answer) -> c_int {
-    // SAFETY: as `encode_base64`.
-    let (text, answer) = unsafe { (Text { at: text, length }.bytes(), &mut *answer) };
-    guarded(|| match base64::decode(&base64::STANDARD, text) {
-        Some(decoded) if answer.put(&decoded) => 0,
-        _ => OTHER,
-    })
+    // SAFETY: the caller's promise.
+    unsafe { written((text, length, answer), base64::decode_into) }
 }
 
 /// `ngx.decode_args` of one argument: how many there are.
@@ -119,7 +131,7 @@ unsafe extern "C" fn decode_base64(text: *const u8, length: usize, answer: *mut 
 /// # Safety
 /// As [`encoded`].
 unsafe extern "C" fn decode_args(text: *const u8, length: usize, answer: *mut Answer) -> c_int {
-    // SAFETY: as `encode_base64`.
+    // SAFETY: as `encoded`.
     let (text, answer) = unsafe { (Text { at: text, length }.bytes(), &mut *answer) };
     guarded(|| {
         if args::count(text) > PAIRS {
@@ -149,7 +161,7 @@ extern "C" fn update_time() {
 unsafe extern "C" fn localtime(answer: *mut Answer) -> c_int {
     // SAFETY: the caller's promise.
     let answer = unsafe { &mut *answer };
-    guarded(|| if answer.put(time::local_text().as_bytes()) { 0 } else { OTHER })
+    guarded(|| if answer.put(&time::local_text()) { 0 } else { OTHER })
 }
 
 /// `ngx.http_time(seconds)`: 0, and the text.
@@ -159,7 +171,7 @@ unsafe extern "C" fn localtime(answer: *mut Answer) -> c_int {
 unsafe extern "C" fn http_time(seconds: f64, answer: *mut Answer) -> c_int {
     // SAFETY: the caller's promise.
     let answer = unsafe { &mut *answer };
-    guarded(|| if answer.put(date::http(seconds as i64).as_ref()) { 0 } else { OTHER })
+    guarded(|| if answer.put(&date::http_bytes(seconds as i64)) { 0 } else { OTHER })
 }
 
 /// `ngx.parse_http_time(text)`: 0 and the seconds, of what is such a time.
@@ -167,7 +179,7 @@ unsafe extern "C" fn http_time(seconds: f64, answer: *mut Answer) -> c_int {
 /// # Safety
 /// As [`encoded`].
 unsafe extern "C" fn parse_http_time(text: *const u8, length: usize, answer: *mut Answer) -> c_int {
-    // SAFETY: as `encode_base64`.
+    // SAFETY: as `encoded`.
     let (text, answer) = unsafe { (Text { at: text, length }.bytes(), &mut *answer) };
     guarded(|| {
         let Some(seconds) = date::parse(text) else { return OTHER };

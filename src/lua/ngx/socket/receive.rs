@@ -90,10 +90,14 @@ fn readable(call: &Call<'_>) -> Result<Result<Rc<Tcp>, &'static str>, ApiError> 
 
 /// Reads now, or waits for it.
 fn read(call: &Call<'_>, socket: Rc<Tcp>, mut reader: Reader) -> ApiResult {
+    let patience_ms = socket.read_patience_ms(&socket.settings.borrow());
+    call.vm().trace(format_args!("lua tcp socket read timeout: {patience_ms}"));
+    let at_once = socket.link.borrow_mut().as_mut().and_then(|it| it.intake.at_once(&reader));
+    if let Some(got) = at_once {
+        return call.reply(&got[..]);
+    }
     let settings = socket.settings.borrow().clone();
     let size = settings.buffer_size;
-    let patience_ms = socket.read_patience_ms(&settings);
-    call.vm().trace(format_args!("lua tcp socket read timeout: {patience_ms}"));
     let waker = call.vm().waker();
     let waker = waker.as_ref().unwrap_or(Waker::noop());
     let polled = socket.poll_receive(&mut Context::from_waker(waker), &mut reader, size);
